@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attributes, checks and processor primitives that everything else is written with.
+//
+// What a compiler lacks is left out here and nowhere else. SKUA_CHECK guards boundaries and stays in release builds; SKUA_DCHECK guards
+// hot paths and is compiled into debug and sanitizer builds only. Neither is ever an assumption for the optimiser.
+#pragma once
+#include "compiler.hpp"
+#include <cstdint>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <x86intrin.h>
+#endif
+
+#define SKUA_INLINE [[gnu::always_inline]] inline
+#define SKUA_NOINLINE [[gnu::noinline]]
+#define SKUA_COLD [[gnu::noinline, gnu::cold]]
+
+// A task is one pointer. With trivial_abi it travels in a register and the callee destroys it; without, the moved-from temporaries of
+// `co_await when_all(f(), g())` live in the frame across the suspension, each with a test and a destructor call (242 against 193
+// instructions a fork). It changes the calling convention, hence the ABI tag of the library (runtime.hpp).
+#if __has_cpp_attribute(clang::trivial_abi)
+#define SKUA_TRIVIAL_ABI [[clang::trivial_abi]]
+#else
+#define SKUA_TRIVIAL_ABI
+#endif
+
+// A cold call on a hot path keeps all registers, so that the hot path need not save any around it.
+#if __has_cpp_attribute(clang::preserve_most) && defined(__x86_64__)
+#define SKUA_PRESERVE_MOST [[clang::preserve_most]]
+#else
+#define SKUA_PRESERVE_MOST
+#endif
+
+#if __has_cpp_attribute(clang::lifetimebound)
+#define SKUA_LIFETIMEBOUND [[clang::lifetimebound]]
+#else
+#define SKUA_LIFETIMEBOUND
+#endif
+
+#if __has_cpp_attribute(clang::coro_await_elidable)
+#define SKUA_AWAIT_ELIDABLE [[clang::coro_await_elidable]]
+#else
+#define SKUA_AWAIT_ELIDABLE
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SKUA_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SKUA_ASAN 1
+#endif
+#endif
+#ifndef SKUA_ASAN
+#define SKUA_ASAN 0
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define SKUA_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SKUA_TSAN 1
+#endif
+#endif
+#ifndef SKUA_TSAN
+#define SKUA_TSAN 0
+#endif
+
+#ifndef SKUA_ACCOUNTING
+#define SKUA_ACCOUNTING 0
+#endif
+
+namespace skua::detail {
+
+// Prints file, line and text to stderr and aborts. Never returns.
+[[noreturn]] SKUA_COLD void check_failed(char const* what, char const* file, int line) noexcept;
+
+// One step of a spin loop.
+SKUA_INLINE void cpu_pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield" ::: "memory");
+#endif
+}
+
+// A cheap monotonic counter for measuring how long stolen work took; its rate is calibrated at start. Not a clock: see driver.hpp.
+SKUA_INLINE std::uint64_t cpu_ticks() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  return __rdtsc();
+#elif defined(__aarch64__)
+  std::uint64_t t;
+  asm volatile("mrs %0, cntvct_el0" : "=r"(t));
+  return t;
+#else
+#error "skua: no time-stamp counter known for this processor; add it to detail/config.hpp"
+#endif
+}
+
+} // namespace skua::detail
+
+#define SKUA_CHECK(condition, what) \
+  (__builtin_expect(static_cast<bool>(condition), 1) ? void() : ::skua::detail::check_failed(what, __FILE__, __LINE__))
+#if SKUA_ACCOUNTING || !defined(NDEBUG)
+#define SKUA_DCHECK(condition, what) SKUA_CHECK(condition, what)
+#else
+#define SKUA_DCHECK(condition, what) void()
+#endif

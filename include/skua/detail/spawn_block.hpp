@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// The block of a spawned task: header, result, callable, arguments and (if it fits) the first frame, in one allocation (S16).
+//
+//     [task_header 80][result, unless void][callable][arguments] .. [frame]
+//
+// The coroutine's frame is allocated inside the call of the callable, whose captures must be at their final place by then. So the block is
+// allocated first, with room for a frame as large as the last one that this spawn made (the first spawn of its kind uses two
+// allocations and learns). Frames placed so have bit 4 of their address set, which tells operator delete to leave them alone.
+//
+// INV-EMBED-1  The place is offered to the first frame that the callable allocates, and to no other.
+// INV-EMBED-2  A block is not freed while the frame in its place lives. Almost always that is the task's own root frame, gone when the
+//              task has ended. If it is another one (a function that makes several coroutines), the block is entered in a table of
+//              strays (embedding.cpp) and freed by whichever ends last.
+#pragma once
+#include "../task.hpp"
+#include "embedding.hpp"
+#include "task_header.hpp"
+#include <atomic>
+#include <functional>
+#include <source_location>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace skua::detail {
+
+// Where the result of a task is constructed: a value, or the exception that ended it (header.outcome says which).
+template <class T>
+union root_slot {
+  stored<T> value;
+  std::exception_ptr error;
+  root_slot() noexcept {}
+  ~root_slot() {}
+};
+
+template <class T>
+struct result_block : task_header {
+  root_slot<T> slot;
+  void* out() noexcept { return &slot; }
+  std::exception_ptr& error() noexcept { return slot.error; }
+};
+// A task<void> has no value, and its failure fits into the header.
+template <>
+struct result_block<void> : task_header {
+  void* out() noexcept { return &link; }
+  std::exception_ptr& error() noexcept { return *reinterpret_cast<std::exception_ptr*>(&link); }
+};
+
+struct no_call {};
+template <class F, class... Args>
+struct bound_call {
+  [[no_unique_address]] F f;
+  [[no_unique_address]] std::tuple<Args...> args;
+  auto operator()() { return std::apply([this](Args&... a) { return std::invoke(std::move(f), std::move(a)...); }, args); }
+};
+
+template <class T, class Call>
+struct spawn_block : result_block<T> {
+  [[no_unique_address]] Call call;
+};
+
+// Reports the failure that nobody took, if that is how the task ended (S23).
+void report_untaken(task_header& h, std::exception_ptr& error) noexcept;
+
+template <class T, class Call>
+void destroy_block(task_header* h) noexcept {
+  auto* b = static_cast<spawn_block<T, Call>*>(h);
+  if (h->outcome == task_header::failed) {
+    if (!h->taken) report_untaken(*h, b->error());
+    b->error().~exception_ptr();
+  } else if (h->outcome == task_header::value) {
+    if constexpr (!std::is_void_v<T>) {
+      using U = stored<T>;
+      b->slot.value.~U();
+    }
+  }
+  free_task_block(h);
+}
+template <class T, class Call>
+void drop_call(task_header* h) noexcept {
+  static_cast<spawn_block<T, Call>*>(h)->call.~Call();
+}
+
+template <class T, class Call>
+inline constexpr task_kind kind_of{destroy_block<T, Call>,
+                                   std::is_trivially_destructible_v<Call> ? nullptr : drop_call<T, Call>};
+
+// The offset of the frame: bit 4 is set, and the block's address is a multiple of 32.
+template <class Block>
+inline constexpr std::size_t frame_offset = ((sizeof(Block) - 16 + 31) / 32) * 32 + 16;
+
+// Makes a block: header complete but for its promise. `room` for a frame behind it. Throws bad_alloc.
+template <class T, class Call>
+spawn_block<T, Call>* make_block(std::uint32_t room, task_origin const& origin) {
+  using block = spawn_block<T, Call>;
+  static_assert(alignof(block) <= 16, "skua: over-aligned results, callables and arguments are not supported by spawn");
+  std::size_t const size = frame_offset<block> + room;
+  void* const p = allocate_task_block(size);
+  auto* b = static_cast<block*>(p);
+  init_header(*b, static_cast<std::uint32_t>(size), kind_of<T, Call>, origin.context, origin.owner, origin.site);
+  return b;
+}
+
+// Ties the coroutine to its block.
+template <class T, class Call>
+SKUA_INLINE void adopt_frame(spawn_block<T, Call>& b, void* frame) noexcept {
+  promise_base& p = promise_at(frame);
+  p.up = reinterpret_cast<std::uintptr_t>(static_cast<task_header*>(&b)) | tag::root;
+  p.out = b.out();
+  b.branch = &p;
+}
+
+template <class Call>
+using task_of = std::invoke_result_t<Call&>;
+template <class X>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+
+// Makes a task that is not queued yet. If it throws, the reference to origin.context is gone as well.
+template <class T, class Call, class... Parts>
+spawn_block<T, Call>* make_task(task_origin const& origin, Parts&&... parts) {
+  using block = spawn_block<T, Call>;
+  static constinit std::atomic<std::uint32_t> learned{0};
+  std::uint32_t const room = learned.load(std::memory_order_relaxed);
+  block* b = make_block<T, Call>(room, origin);
+  unborn_block guard(*b);   // frees the block unless dismissed
+  ::new (static_cast<void*>(std::addressof(b->call))) Call(std::forward<Parts>(parts)...);
+  void* frame;
+  {
+    struct drop_if_thrown {
+      block* b;
+      ~drop_if_thrown() {
+        if (b) b->call.~Call();
+      }
+    } call_guard{b};
+    embedding place(*b, reinterpret_cast<char*>(static_cast<task_header*>(b)) + frame_offset<block>, room);
+    frame = b->call().release_checked();
+    if (std::uint32_t const used = place.settle(frame); used > room) learned.store(used, std::memory_order_relaxed);
+    call_guard.b = nullptr;
+  }
+  guard.dismiss();
+  adopt_frame(*b, frame);
+  return b;
+}
+
+// From a task that exists already.
+template <class T>
+spawn_block<T, no_call>* make_task_from(task_origin const& origin, task<T>&& t) {
+  auto* b = make_block<T, no_call>(0, origin);
+  unborn_block guard(*b);
+  void* const frame = t.release_checked();
+  guard.dismiss();
+  adopt_frame(*b, frame);
+  return b;
+}
+
+} // namespace skua::detail

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// The header of a spawned task: its identity, its stop word, and who waits for its end. 80 bytes, at the front of the task's block.
+//
+// task_header.state
+//     running (0)          nobody waits
+//     operation*           a coroutine waits for the task (registered by the joiner)
+//     thread_waiter* | 2   block_on waits on its futex word
+//     detached (4)         the handle is gone: whoever ends the task frees the block
+//     done (1)
+//   running -> operation / thread_waits / detached   the handle's owner, CAS acq_rel
+//   any -> done                                      the task's end, exchange acq_rel (the one RMW of a spawned task)
+//   operation -> running                             the joiner withdraws (it was stopped), CAS
+// release of "-> done": the result, to whoever sees done. acquire: the joiner's operation, to whoever completes it.
+//
+// Blocks are type-stable (frame_pool.hpp), and their first 32 bytes survive while they are free: an enumerator (shutdown, inspection) reads
+// `state` and `owner_index`, and may request stop of the task. Allocation waits while somebody enumerates, so no block is reused meanwhile.
+// INV-TASK-1  `state` of a free block is `done`, from before the block is freed until the next task's header is complete (release).
+// INV-TASK-2  A stop that an enumerator requests reaches the task whose `state` it has read, or a block that nobody uses.
+#pragma once
+#include "operation.hpp"
+#include <atomic>
+#include <cstdint>
+#include <source_location>
+#include <string_view>
+
+namespace skua {
+
+// Why a stop was requested.
+enum class stop_reason : unsigned char {
+  none,       // no stop was requested
+  requested,  // join_handle::request_stop()
+  dropped,    // the join_handle was dropped (S12)
+  sibling,    // another branch of the same when_all failed or was stopped, or another branch of when_any won
+  timed_out,  // a timeout around it fired
+  shutdown    // the runtime is shutting down
+};
+
+} // namespace skua
+
+namespace skua::detail {
+
+// What only some tasks have. Shared by reference count.
+struct task_context {
+  char const* name = "";   // behind the context, in its block
+  std::atomic<std::uint32_t> references{1};
+};
+
+// Live schedulers by number: a header has no room for a pointer (runtime.cpp).
+scheduler* scheduler_at(std::uint16_t index) noexcept;
+
+struct task_header;
+struct task_kind {
+  void (*destroy)(task_header*) noexcept;      // result (reported if it is a failure that nobody took) and block
+  void (*drop_call)(task_header*) noexcept;    // callable and arguments, when the task has ended; null: trivial
+};
+
+struct alignas(16) task_header : branch_word {
+  enum stop_count_t : unsigned char { not_counted, counted, ended };   // who gives the request back to the attention word
+  static constexpr std::uintptr_t running = 0, done = 1, thread_waits = 2, detached = 4;
+  enum outcome_t : unsigned char { value, failed, stopped };
+
+  std::atomic<std::uintptr_t> state{running};
+  outcome_t outcome = value;
+  bool taken = false;                  // the result was taken by the joiner
+  std::atomic<stop_reason> reason{stop_reason::none};
+  std::atomic<stop_count_t> stop_count{not_counted};
+  std::uint16_t block_units = 0;       // its size, in 32 bytes
+  std::atomic<std::uint16_t> owner_index{0};
+  // ---- 32 bytes: what survives while the block is free ends here
+  task_kind const* kind = nullptr;
+  task_context* context = nullptr;     // null: no name
+  std::source_location site;
+  item link = 0;                       // in the injection queue, while it has not started; a task<void>'s failure, when it has ended
+  std::uint64_t id = 0;
+  std::uint64_t parent = 0;            // id of the task that spawned it; 0: a thread from outside
+
+  scheduler& owner() const noexcept { return *scheduler_at(owner_index.load(std::memory_order_relaxed)); }
+  char const* name() const noexcept { return context != nullptr ? context->name : ""; }
+  promise_base* promise() const noexcept { return static_cast<promise_base*>(static_cast<void*>(branch)); }
+};
+static_assert(sizeof(task_header) == 80);
+
+struct task_header;
+// A coroutine that waits for a task's end.
+struct join_operation : operation {
+  scheduler* owner = nullptr;   // where the joiner is to go on
+  task_header* target;
+  join_operation(operation_kind const& k, task_header* t) noexcept : operation(k), target(t) {}
+};
+
+struct thread_waiter {
+  std::atomic<std::uint32_t> signal{0};   // futex word
+};
+
+SKUA_INLINE task_header& header_at(std::uintptr_t up) noexcept { return *reinterpret_cast<task_header*>(up & ~tag::mask); }
+SKUA_INLINE branch_word* word_of_task(std::uintptr_t up) noexcept { return &header_at(up); }
+
+// Any thread that holds a handle. Never blocks, runs no user code, allocates nothing (S2). Idempotent; nothing if the task has ended.
+void request_stop(task_header& h, stop_reason why) noexcept;
+
+// The task has ended: gives its stop request back to the attention word.
+void note_end(task_header& h) noexcept;
+// Before the block is freed: gives it back if nobody has.
+void note_free(task_header& h) noexcept;
+void wake_thread(thread_waiter& w) noexcept;
+
+// The task that runs on this thread; null outside. Walks from the running branch to its root.
+task_header* current_task() noexcept;
+
+// Gives this thread another batch of task ids.
+SKUA_COLD void refill_ids() noexcept;
+// A context of its own for a named task: one reference. Throws bad_alloc.
+task_context* make_named_context(std::string_view name);
+void release_context(task_context* c) noexcept;   // null: nothing
+// A destructor threw during unwinding (S5).
+[[noreturn]] SKUA_COLD void terminate_in_unwinding() noexcept;
+
+// Blocks the calling thread, which is no worker, until the task has ended.
+void wait_for_end(task_header& h) noexcept;
+
+} // namespace skua::detail

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// runtime: N workers, an I/O thread, timers; run: the shortest way to have one.
+#pragma once
+#include "failure.hpp"
+#include "metrics.hpp"
+#include "options.hpp"
+#include "spawn.hpp"
+#include "task.hpp"
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <iosfwd>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace skua {
+
+// A task that was still alive when a shutdown's limit passed.
+struct survivor {
+  std::uint64_t id = 0;
+  std::string name;                  // empty: none was given
+  std::source_location spawned_at;
+  std::string waits_for;             // "sleep", "read", "join" ..; "running" while it runs or is queued
+};
+
+struct shutdown_report {
+  std::vector<survivor> survivors;   // empty: every task has ended
+  bool clean() const noexcept { return survivors.empty(); }
+};
+
+namespace detail {
+
+class runtime_core;
+
+// A task is one pointer in a register only where the compiler has trivial_abi: a library and a program built by compilers that differ in it
+// must not link.
+#if __has_cpp_attribute(clang::trivial_abi)
+struct abi_task_in_register {};
+using abi_tag = abi_task_in_register;
+#else
+struct abi_task_in_memory {};
+using abi_tag = abi_task_in_memory;
+#endif
+
+std::uint16_t index_of(runtime_core& c) noexcept;
+// Queues a task that a thread from outside has made. Throws usage_error when the runtime is shutting down; then the task is destroyed.
+void start_from_outside(runtime_core& c, task_header& h);
+void check_may_block(runtime_core& c, char const* what);
+
+} // namespace detail
+
+// Owns the worker threads, the I/O thread and the timers, and runs tasks until it is destroyed. Several runtimes may live in one process.
+//
+// Thread safety: every member may be called from any thread, but for construction and destruction. Blocking members (block_on, shutdown) must not
+// be called from inside a runtime (usage_error).
+// Stop: shutdown() and the destructor request stop of every task.
+// Errors: std::invalid_argument for an option out of its range; std::system_error when threads or descriptors cannot be had; usage_error after fork().
+// Lifetime: the destructor stops and joins every task, however long that takes: nothing is ever freed under a running thread (S22). It must not
+// run on a worker. It never touches signal handlers (S25).
+class runtime {
+public:
+  explicit runtime(options const& o = {}) : runtime(o, detail::abi_tag{}) {}
+  ~runtime();
+  runtime(runtime const&) = delete;
+  runtime& operator=(runtime const&) = delete;
+
+  // Runs `t` as a task and blocks this thread until it has ended. Returns its result or throws what it threw; task_stopped if it was stopped.
+  template <class T>
+  T block_on(task<T> t, std::source_location site = std::source_location::current()) {
+    detail::check_may_block(*core_, "block_on");
+    return finish(spawn_site(site, std::move(t)));
+  }
+  // block_on(f, args...): as spawn(f, args...), then waits.
+  template <class F, class... Args>
+    requires(!detail::is_task<std::remove_cvref_t<F>>)
+  auto block_on(F&& f, Args&&... args) {
+    detail::check_may_block(*core_, "block_on");
+    return finish(spawn_site(std::source_location::current(), std::forward<F>(f), std::forward<Args>(args)...));
+  }
+
+  // Starts a task from any thread; skua::spawn has the semantics. The handle may be kept by any thread; only a task can await it.
+  template <class F>
+  auto spawn(F&& f, std::source_location site = std::source_location::current()) {
+    return spawn_site(site, std::forward<F>(f));
+  }
+  template <class F, class A, class... Args>
+    requires(!std::same_as<std::remove_cvref_t<A>, std::source_location>)
+  auto spawn(F&& f, A&& a, Args&&... args) {
+    if constexpr (std::same_as<std::remove_cvref_t<F>, named>)
+      return spawn_named(f.text, std::forward<A>(a), std::forward<Args>(args)...);
+    else
+      return spawn_site(std::source_location(), std::forward<F>(f), std::forward<A>(a), std::forward<Args>(args)...);
+  }
+
+  // Requests stop of every task, without waiting. Tasks that are spawned later are not affected.
+  void request_stop() noexcept;
+
+  // Stops accepting tasks from outside, requests stop of every task, and waits until all have ended or `limit` has passed. Reports who is still
+  // alive then, by name, spawn site and what it waits for (S22). May be called again.
+  template <class Rep, class Period>
+  shutdown_report shutdown(std::chrono::duration<Rep, Period> limit) {
+    return shutdown_within(std::chrono::ceil<std::chrono::nanoseconds>(limit));
+  }
+
+  // Counters of what the runtime has done; cheap, always on. Exact when nothing runs.
+  struct metrics metrics() const;
+  unsigned workers() const noexcept;
+  // What drives it: "epoll", "virtual"; and files: "io_uring", "threads".
+  std::string_view backend() const noexcept;
+  std::string_view file_backend() const noexcept;
+
+  // Writes a line for every task: id, name, spawn site, parent, what it waits for. While the runtime runs it is a snapshot, not a consistent cut.
+  void dump(std::ostream& out) const;
+
+  // For skua's own parts.
+  detail::runtime_core& core() const noexcept { return *core_; }
+
+private:
+  runtime(options const& o, detail::abi_tag);
+  shutdown_report shutdown_within(std::chrono::nanoseconds limit);
+
+  template <class F, class... Args>
+  auto spawn_site(std::source_location site, F&& f, Args&&... args) {
+    return start(detail::make_any_task({detail::index_of(*core_), nullptr, site}, std::forward<F>(f), std::forward<Args>(args)...));
+  }
+  template <class F, class... Args>
+  auto spawn_named(std::string_view name, F&& f, Args&&... args) {
+    return start(detail::make_any_task({detail::index_of(*core_), detail::make_named_context(name), std::source_location()},
+                                       std::forward<F>(f), std::forward<Args>(args)...));
+  }
+  template <class T>
+  join_handle<T> start(detail::result_block<T>* b) {
+    detail::start_from_outside(*core_, *b);
+    return join_handle<T>(b);
+  }
+  template <class T>
+  static T finish(join_handle<T> h) {
+    detail::wait_for_end(*h.block());
+    return typename join_handle<T>::awaiter(h.block()).await_resume();
+  }
+
+  std::unique_ptr<detail::runtime_core> core_;
+};
+
+// Runs `main_task` in a runtime of its own and returns its result. When it has ended, the tasks that are left are stopped and joined.
+//
+//     int main() { return skua::run(server(8080)); }
+template <class T>
+T run(task<T> main_task, std::source_location site = std::source_location::current()) {
+  runtime rt;
+  return rt.block_on(std::move(main_task), site);
+}
+template <class T>
+T run(options const& o, task<T> main_task, std::source_location site = std::source_location::current()) {
+  runtime rt(o);
+  return rt.block_on(std::move(main_task), site);
+}
+
+} // namespace skua

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// spawn: start a task that runs concurrently; join_handle: own it, await it, stop it.
+#pragma once
+#include "detail/spawn_block.hpp"
+#include "error.hpp"
+#include "task.hpp"
+#include <concepts>
+#include <source_location>
+#include <string_view>
+#include <utility>
+
+namespace skua {
+
+namespace detail {
+
+inline bool withdraw_join(operation& op) noexcept;
+inline constexpr operation_kind join_kind{"join", withdraw_join};
+
+[[noreturn]] SKUA_COLD void join_misused(bool empty);
+[[noreturn]] SKUA_COLD void not_in_runtime(char const* what);
+
+} // namespace detail
+
+// Owns a spawned task. Awaiting it gives the task's result.
+//
+// Dropping the handle requests stop of the task and never waits; the runtime joins the task at the latest when it shuts down, and its failure goes
+// to the failure handler (S12). detach() lets it run on.
+//
+// Thread safety: one thread at a time; request_stop() from any thread that keeps the handle alive.
+// Stop: awaiting it is a suspension point. A stopped join leaves the task running; the handle may be awaited again.
+// Errors: what the task threw; task_stopped if it was stopped (S11); usage_error if it was awaited before, is being awaited, or is empty.
+// Lifetime: may outlive its runtime, whose tasks have all ended by then.
+template <class T = void>
+class [[nodiscard("dropping a join_handle stops its task; co_await it, keep it, or detach() it")]] join_handle {
+public:
+  using value_type = T;
+
+  join_handle() noexcept = default;
+  join_handle(join_handle&& o) noexcept : block_(std::exchange(o.block_, nullptr)) {}
+  join_handle& operator=(join_handle&& o) noexcept {
+    if (this != &o) {
+      drop();
+      block_ = std::exchange(o.block_, nullptr);
+    }
+    return *this;
+  }
+  SKUA_INLINE ~join_handle() { drop(); }
+
+  explicit operator bool() const noexcept { return block_ != nullptr; }
+
+  // Asks the task to stop at its next suspension point. Any thread; never blocks, runs no user code, allocates nothing (S2); nothing if the
+  // task has ended.
+  void request_stop() const noexcept {
+    if (block_ != nullptr) detail::request_stop(*block_, stop_reason::requested);
+  }
+  // Lets the task run on without an owner; its failure goes to the failure handler.
+  void detach() noexcept {
+    if (block_ != nullptr) release(std::exchange(block_, nullptr));
+  }
+  bool done() const noexcept {
+    return block_ == nullptr || block_->state.load(std::memory_order_acquire) == detail::task_header::done;
+  }
+  // Unique in the process; 0 for an empty handle.
+  std::uint64_t id() const noexcept { return block_ != nullptr ? block_->id : 0; }
+
+  class awaiter : detail::join_operation {
+  public:
+    explicit awaiter(detail::result_block<T>* b) noexcept : join_operation(detail::join_kind, b), block_(b) {}
+    bool await_ready() const {
+      if (block_ == nullptr || block_->taken) [[unlikely]] detail::join_misused(block_ == nullptr);
+      return block_->state.load(std::memory_order_acquire) == detail::task_header::done && !detail::attention();
+    }
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+      if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
+      owner = detail::tl.owner;
+      std::uintptr_t seen = detail::task_header::running;
+      // release: this operation, to the task's end. acquire (done): the result.
+      if (!block_->state.compare_exchange_strong(seen, reinterpret_cast<std::uintptr_t>(static_cast<operation*>(this)),
+                                                 std::memory_order_acq_rel, std::memory_order_acquire)) {
+        if (seen != detail::task_header::done) [[unlikely]] detail::join_misused(false);
+        return h;   // it has ended; nobody knows of us
+      }
+      return detail::suspend(*this);
+    }
+    T await_resume() {
+      detail::task_header& h = *block_;
+      if (h.outcome == detail::task_header::stopped) [[unlikely]] throw task_stopped{};
+      h.taken = true;
+      if (h.outcome == detail::task_header::failed) [[unlikely]] std::rethrow_exception(std::exchange(block_->error(), nullptr));
+      if constexpr (std::is_reference_v<T>)
+        return static_cast<T>(*block_->slot.value.at);
+      else if constexpr (!std::is_void_v<T>)
+        return std::move(block_->slot.value);
+    }
+
+  private:
+    detail::result_block<T>* block_;
+  };
+  awaiter operator co_await() const& noexcept { return awaiter(block_); }
+  awaiter operator co_await() const&& noexcept { return awaiter(block_); }
+
+  // For skua's own parts.
+  explicit join_handle(detail::result_block<T>* b) noexcept : block_(b) {}
+  detail::result_block<T>* block() const noexcept { return block_; }
+
+private:
+  static void release(detail::result_block<T>* b) noexcept {
+    std::uintptr_t seen = detail::task_header::running;
+    if (b->state.load(std::memory_order_acquire) == detail::task_header::done ||
+        !b->state.compare_exchange_strong(seen, detail::task_header::detached, std::memory_order_acq_rel, std::memory_order_acquire))
+      b->kind->destroy(b);
+  }
+  SKUA_INLINE void drop() noexcept {
+    if (block_ == nullptr) return;
+    if (block_->state.load(std::memory_order_acquire) != detail::task_header::done) [[unlikely]]
+      detail::request_stop(*block_, stop_reason::dropped);
+    release(block_);
+  }
+  detail::result_block<T>* block_ = nullptr;
+};
+
+// Gives a task a name, for inspection and failure reports: spawn(named("acceptor"), f, args...). The text is copied.
+struct named {
+  explicit named(std::string_view text) noexcept : text(text) {}
+  std::string_view text;
+};
+
+namespace detail {
+
+// state: operation* -> running by the withdrawing joiner; refused: the task's end has us in hand.
+inline bool withdraw_join(operation& op) noexcept {
+  std::uintptr_t seen = reinterpret_cast<std::uintptr_t>(&op);
+  return static_cast<join_operation&>(op).target->state.compare_exchange_strong(seen, task_header::running, std::memory_order_acq_rel, std::memory_order_relaxed);
+}
+
+template <class Call>
+struct spawn_result {
+  using returned = task_of<Call>;
+  static_assert(is_task<returned>,
+                "spawn(f, args...): f must return skua::task<T>, that is, be a coroutine; for a function that blocks use spawn_blocking");
+  using type = typename returned::value_type;
+};
+
+// Queues a task made on this thread.
+SKUA_INLINE void start_task(task_header& h) {
+  worker_counters::add(tl.counters.spawned);
+  push_lifo(reinterpret_cast<item>(&h) | kind::spawned);
+}
+
+// Makes the task of a callable and its arguments, or of a task.
+template <class F, class... Args>
+SKUA_INLINE auto make_any_task(task_origin const& origin, F&& f, Args&&... args) {
+  if constexpr (is_task<std::remove_cvref_t<F>>) {
+    static_assert(sizeof...(Args) == 0, "spawn(task) takes no arguments: they are in the task's frame");
+    static_assert(!std::is_lvalue_reference_v<F>, "spawn(task) takes the task over: spawn(std::move(t))");
+    return static_cast<result_block<typename std::remove_cvref_t<F>::value_type>*>(make_task_from(origin, std::move(f)));
+  } else {
+    using call = bound_call<std::decay_t<F>, std::decay_t<Args>...>;
+    using T = typename spawn_result<call>::type;
+    return static_cast<result_block<T>*>(
+        make_task<T, call>(origin, std::forward<F>(f), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)));
+  }
+}
+template <class T>
+join_handle<T> handle_for(result_block<T>* b) noexcept {
+  return join_handle<T>(b);
+}
+
+template <class F, class... Args>
+SKUA_INLINE auto spawn_here(task_context* context, std::source_location site, F&& f, Args&&... args) {
+  tl.queue.reserve(1);   // may throw, before any effect
+  auto* b = make_any_task(task_origin{tl.owner_index, context, site}, std::forward<F>(f), std::forward<Args>(args)...);
+  start_task(*b);
+  return handle_for(b);
+}
+
+template <class F, class... Args>
+SKUA_INLINE auto spawn_at(std::source_location site, F&& f, Args&&... args) {
+  if (tl.words == nullptr) [[unlikely]] not_in_runtime("spawn");
+  if constexpr (std::same_as<std::remove_cvref_t<F>, named>) {
+    tl.queue.reserve(1);
+    return spawn_here(make_named_context(f.text), site, std::forward<Args>(args)...);
+  } else {
+    return spawn_here(nullptr, site, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+}
+
+} // namespace detail
+
+// Starts a task that runs concurrently with the caller, on any worker of the caller's runtime.
+//
+// The callable and its arguments are decay-copied into the task (D1) and live until it has ended: a coroutine lambda's captures are safe here.
+// References into the spawner's frame are for the scoped forms (when_all). One allocation, unless the frame is larger than 1.5 KiB.
+// spawn(task) takes a task that was made already; it needs a second allocation.
+//
+// Thread safety: on workers only; from other threads use runtime::spawn. Stop: a spawned task is a root of its own: it is stopped through its handle,
+// or when the runtime shuts down. Errors: bad_alloc, what copying throws, usage_error outside the runtime; then nothing was started.
+//
+//     auto h = skua::spawn(fetch, url);      // fetch is a coroutine
+//     auto page = co_await h;
+template <class F>
+SKUA_INLINE auto spawn(F&& f, std::source_location site = std::source_location::current()) {
+  return detail::spawn_at(site, std::forward<F>(f));
+}
+template <class F, class A>
+SKUA_INLINE auto spawn(F&& f, A&& a, std::source_location site = std::source_location::current()) {
+  return detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a));
+}
+template <class F, class A, class B>
+SKUA_INLINE auto spawn(F&& f, A&& a, B&& b, std::source_location site = std::source_location::current()) {
+  return detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
+}
+template <class F, class A, class B, class C>
+SKUA_INLINE auto spawn(F&& f, A&& a, B&& b, C&& c, std::source_location site = std::source_location::current()) {
+  return detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c));
+}
+// More arguments: the spawn site is not recorded.
+template <class F, class A, class B, class C, class D, class... Rest>
+  requires(!std::same_as<std::remove_cvref_t<D>, std::source_location>)
+SKUA_INLINE auto spawn(F&& f, A&& a, B&& b, C&& c, D&& d, Rest&&... rest) {
+  return detail::spawn_at(std::source_location(), std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c),
+                          std::forward<D>(d), std::forward<Rest>(rest)...);
+}
+
+// spawn(f, args...).detach(): the visible word for a task that nobody owns. It is stopped and joined when the runtime shuts down.
+template <class F>
+SKUA_INLINE void spawn_detached(F&& f, std::source_location site = std::source_location::current()) {
+  detail::spawn_at(site, std::forward<F>(f)).detach();
+}
+template <class F, class A, class... Args>
+  requires(!std::same_as<std::remove_cvref_t<A>, std::source_location>)
+SKUA_INLINE void spawn_detached(F&& f, A&& a, Args&&... args) {
+  spawn(std::forward<F>(f), std::forward<A>(a), std::forward<Args>(args)...).detach();
+}
+
+} // namespace skua

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// sleep_for, sleep_until.
+#pragma once
+#include "detail/timer.hpp"
+#include "this_task.hpp"
+#include "timeout.hpp"
+#include <chrono>
+#include <concepts>
+
+namespace skua {
+
+namespace detail {
+
+inline bool withdraw_sleep(operation& op) noexcept { return disarm_timer(static_cast<timer_operation&>(op)); }
+inline constexpr operation_kind sleep_kind{"sleep", withdraw_sleep};
+
+class [[nodiscard("sleep_for does nothing until it is awaited")]] sleep_awaiter : timer_operation {
+public:
+  explicit sleep_awaiter(std::uint64_t deadline) noexcept : timer_operation(sleep_kind) { deadline_ns = deadline; }
+  bool await_ready() const noexcept { return false; }
+  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
+    arm_timer(*this, deadline_ns);
+    return suspend(*this);
+  }
+  void await_resume() const noexcept {}
+};
+
+} // namespace detail
+
+// Suspends the task for at least `d`. Zero and negative durations yield once. Resolution: sub-millisecond; from one microsecond to more than a
+// year. O(1) to arm and disarm, no allocation.
+//
+// Thread safety: on workers only. Stop: the sleep ends at once and the task is unwound. Errors: none (bad_alloc at a branch's first suspension).
+template <class Rep, class Period>
+SKUA_INLINE detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> d) noexcept {
+  return detail::sleep_awaiter(detail::deadline_after(d));
+}
+// Until a time of skua::clock, or of std::chrono::steady_clock or system_clock (converted once, on entry: later changes of the system clock are not seen).
+template <class Clock, class Duration>
+detail::sleep_awaiter sleep_until(std::chrono::time_point<Clock, Duration> t) noexcept {
+  if constexpr (std::same_as<Clock, clock>) {
+    auto const ns = t.time_since_epoch().count();
+    return detail::sleep_awaiter(ns < 0 ? 0 : static_cast<std::uint64_t>(ns));
+  } else {
+    return detail::sleep_awaiter(detail::deadline_after(t - Clock::now()));
+  }
+}
+
+} // namespace skua

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// timeout, timeout_at: a limit around a task.
+//
+// The task runs as a branch of its own, joined with a timer. The timer is a party of the join (INV-STOP-5): when it fires, it stops the
+// branch and arrives; when the branch ends first, the timer is disarmed. If the disarming meets a timer that fires, the one that arrives last goes on
+// with the parent; nobody waits.
+//     parties   2; the branch arrives only if the disarming failed, the timer when it has fired. fetch_sub acq_rel: whoever brings it
+//               to 0 goes on.
+#pragma once
+#include "detail/single_join.hpp"
+#include "detail/timer.hpp"
+#include "error.hpp"
+#include "task.hpp"
+#include <atomic>
+#include <chrono>
+
+namespace skua {
+
+namespace detail {
+
+struct timeout_join {
+  timer_entry timer;
+  std::atomic<int> parties{2};
+  special_join* join = nullptr;
+};
+bool timeout_arrived(special_join& j, timeout_join& t) noexcept;   // scheduler/timeout.cpp
+verdict timeout_decides(special_join& j, bool from_outside) noexcept;
+
+template <class T>
+class [[nodiscard("timeout does nothing until it is awaited")]] timeout_awaiter : single_join<T>, timeout_join {
+  using base = single_join<T>;
+
+public:
+  timeout_awaiter(std::uint64_t deadline_ns, task<T>&& t) : base(std::move(t)), deadline_ns_(deadline_ns) {}
+  using base::await_ready;
+  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
+    if (attention() && stopped_at_fork()) [[unlikely]] {
+      this->destroy_branch();
+      return unwind(h.address());
+    }
+    this->prepare(h, 0);
+    this->arrived = branch_arrived;
+    this->decide = timeout_decides;
+    this->join = this;
+    arm_timeout(timer, deadline_ns_);
+    return this->enter_branch();
+  }
+  SKUA_INLINE T await_resume() {
+    if (this->lost_its_value() && !any_failed(*this)) [[unlikely]] {
+      discard_lost(*this);
+      free_records(*this);
+      throw timeout_error{};
+    }
+    return this->take_or_rethrow();
+  }
+
+private:
+  static bool branch_arrived(special_join& j) noexcept {
+    auto& self = static_cast<timeout_awaiter&>(j);
+    return disarm_timer(self.timer) || timeout_arrived(j, self);
+  }
+  std::uint64_t deadline_ns_;
+};
+
+// The absolute deadline; saturates: far away means never.
+template <class Rep, class Period>
+SKUA_INLINE std::uint64_t deadline_after(std::chrono::duration<Rep, Period> d) noexcept {
+  std::uint64_t const now = clock_now_ns();
+  if (d <= d.zero()) return now;
+  auto const ns = std::chrono::duration<long double, std::nano>(d).count();
+  if constexpr (std::ratio_greater_equal_v<Period, std::nano> && !std::chrono::treat_as_floating_point_v<Rep>) {
+    using limits = std::chrono::duration<std::int64_t, std::nano>;
+    if (d < std::chrono::duration_cast<std::chrono::duration<Rep, Period>>(limits(std::int64_t{1} << 62)))
+      return now + static_cast<std::uint64_t>(std::chrono::ceil<limits>(d).count());
+    return ~std::uint64_t{0};
+  }
+  return ns < 4e18L ? now + static_cast<std::uint64_t>(ns) : ~std::uint64_t{0};
+}
+
+} // namespace detail
+
+// The clock of the runtime: monotonic; virtual under the virtual driver. Usable on workers only.
+struct clock {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<clock>;
+  static constexpr bool is_steady = true;
+  static time_point now() noexcept { return time_point(duration(static_cast<rep>(detail::clock_now_ns()))); }
+};
+
+// Awaits `t`, but stops it after `d`.
+//
+// If t completed or threw, that is the outcome, also if the time is up by then. timeout_error only if this timer stopped it; a stop from outside
+// dominates timeout_error, never a value or an error that is there (S10). Of nested timeouts the one that fired throws. What cannot be
+// stopped (blocking work that has begun) is waited for: then it returns late (S7). Zero or less: t runs to its first suspension point.
+//
+// Thread safety: on workers only. Stop: a suspension point; t is stopped and awaited. Errors: timeout_error; what t throws. Costs no
+// allocation beyond t's own frame until t suspends.
+//
+//     auto reply = co_await skua::timeout(500ms, ask(server));
+template <class Rep, class Period, class T>
+SKUA_INLINE detail::timeout_awaiter<T> timeout(std::chrono::duration<Rep, Period> d, task<T> t) {
+  return detail::timeout_awaiter<T>(detail::deadline_after(d), std::move(t));
+}
+// The same, with an absolute time of skua::clock.
+template <class T>
+SKUA_INLINE detail::timeout_awaiter<T> timeout_at(clock::time_point deadline, task<T> t) {
+  auto const ns = deadline.time_since_epoch().count();
+  return detail::timeout_awaiter<T>(ns < 0 ? 0 : static_cast<std::uint64_t>(ns), std::move(t));
+}
+
+} // namespace skua

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam between the scheduler and the world: clock, waiting in the kernel, waking, alarms. Every source of nondeterminism stands behind
+// it. Implementations: io/epoll_driver (the real one, with the I/O thread), scheduler/virtual_driver (time jumps; for tests). A simulator
+// is another one.
+//
+// The scheduler parks and wakes through this; it knows nothing of descriptors. The driver produces runnable items; it knows nothing of
+// coroutines.
+#pragma once
+#include "skua/detail/worker.hpp"
+#include <cstdint>
+
+namespace skua::detail {
+
+inline constexpr std::uint64_t forever_ns = ~std::uint64_t{0};
+
+// Runnable items that one wait produced, in order. Fixed capacity: a wait is bounded.
+class ready_list {
+public:
+  static constexpr std::size_t capacity = 256;
+  void add(item x) noexcept { items_[count_++] = x; }
+  bool full() const noexcept { return count_ == capacity; }
+  std::size_t room() const noexcept { return capacity - count_; }
+  std::size_t size() const noexcept { return count_; }
+  item const* begin() const noexcept { return items_; }
+  item const* end() const noexcept { return items_ + count_; }
+  void clear() noexcept { count_ = 0; }
+
+private:
+  std::size_t count_ = 0;
+  item items_[capacity];
+};
+
+// What the driver may ask of its scheduler. Any thread, unless it says otherwise.
+class driver_host {
+public:
+  virtual bool role_held() const noexcept = 0;              // does a worker hold the poller role?
+  virtual std::uint64_t poll_sequence() const noexcept = 0; // grows whenever a worker has polled
+  virtual bool others_asleep() const noexcept = 0;          // by the role's holder: does every other worker sleep, with nothing queued?
+  virtual std::uint64_t outside_work() const noexcept = 0;  // blocking calls and the like that are under way: virtual time must not jump
+  // Makes items runnable and wakes a worker if nobody watches; `prefer_poller`: rather the role's holder.
+  virtual void submit(item const* items, std::size_t count, bool prefer_poller) noexcept = 0;
+  // Fires due timers of all workers into `out`, as many as there is room for; the earliest deadline that remains, or forever_ns (0: more
+  // are due). The driver sets its alarm by it.
+  virtual std::uint64_t expire_timers(std::uint64_t now_ns, ready_list& out) noexcept = 0;
+
+protected:
+  ~driver_host() = default;
+};
+
+class driver {
+public:
+  virtual ~driver() = default;
+  virtual char const* name() const noexcept = 0;
+  // Monotonic. Any thread.
+  virtual std::uint64_t now_ns() noexcept = 0;
+
+  virtual void start(driver_host& host) = 0;   // starts the I/O thread; may throw system_error
+  virtual void stop() noexcept = 0;            // joins it; no worker waits any more
+
+  // The holder of the poller role: waits for events, timers or a kick, at most `timeout_ns` (0: looks only; forever_ns). Consumes the
+  // kick if it was reported: only the holder may, and only before it gives the role up.
+  virtual void wait(std::uint64_t timeout_ns, ready_list& out) noexcept = 0;
+  // The role's holder is about to wait: order among the kernel's waiters (cost, not correctness).
+  virtual void before_wait() noexcept = 0;
+  // The role has been given up, on whatever path, and no handler has run yet: from here nobody waits in the kernel unless the I/O
+  // thread does.
+  virtual void role_released() noexcept = 0;
+  // Makes the holder's wait() return, now or the next time. Any thread.
+  virtual void kick() noexcept = 0;
+  // A deadline earlier than every earlier one was armed. Any thread.
+  virtual void set_alarm(std::uint64_t deadline_ns) noexcept = 0;
+};
+
+} // namespace skua::detail

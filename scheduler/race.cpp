@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cold half of when_any; skua/when_any.hpp has the protocol.
+#include "skua/when_any.hpp"
+#include "skua/detail/join.hpp"
+
+namespace skua::detail {
+
+void prepare_race(special_join& j, std::coroutine_handle<> parent, void* const* frames, void* const* outs, std::size_t n) {
+  tl.queue.reserve(static_cast<std::int64_t>(n));
+  j.parent = parent.address();
+  j.parent_branch = tl.current;
+  j.head.store(core::head_special, std::memory_order_relaxed);
+  j.lost = 0;
+  j.decide = race_decides;
+  j.count.start(static_cast<std::uint32_t>(n));
+  for (std::size_t i = 0; i < n; ++i) {
+    promise_base& p = promise_at(frames[i]);
+    p.up = reinterpret_cast<std::uintptr_t>(static_cast<join_base*>(&j)) | tag::home;
+    p.out = outs[i];
+  }
+  link_race_records(j, frames, n);
+}
+
+std::coroutine_handle<> launch_race(void* const* frames, std::size_t n) noexcept {
+  void* const first = frames[0];
+  for (std::size_t i = n; --i != 0;) tl.queue.push_reserved(reinterpret_cast<item>(&promise_at(frames[i])) | kind::branch);
+  if (n > 1) notify_after_push();
+  tl.current = &promise_at(first);
+  return handle_of(first);
+}
+
+verdict race_decides(special_join& j, bool from_outside) noexcept {
+  if (j.head.load(std::memory_order_relaxed) & core::head_won) return verdict::resume;
+  bool any_stopped = false;
+  for (lost_slot* l = first_lost(j); l != nullptr; l = next_lost(*l)) any_stopped |= !l->error;
+  if (from_outside && any_stopped) return verdict::unwind;
+  return any_failed(j) ? verdict::resume : verdict::unwind;
+}
+
+std::vector<std::exception_ptr> take_failures(join_base& j, void* const* outs, std::size_t n) {
+  std::vector<std::exception_ptr> failures;
+  failures.reserve(n);
+  for (std::size_t i = 0; i < n; ++i)
+    for (lost_slot* l = first_lost(j); l != nullptr; l = next_lost(*l))
+      if (static_cast<void*>(l) == outs[i] && l->error) failures.push_back(std::move(l->error));
+  discard_lost(j);
+  return failures;
+}
+
+} // namespace skua::detail

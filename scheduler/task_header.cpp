@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tasks from outside: stop requests, waiting threads, identity. detail/task_header.hpp has the words and their transitions.
+#include "skua/detail/task_header.hpp"
+#include "scheduler/scheduler.hpp"
+#include "skua/detail/embedding.hpp"
+#include "skua/detail/failure_report.hpp"
+#include "skua/detail/join.hpp"
+#include "skua/detail/spawn_block.hpp"
+#include <climits>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <linux/futex.h>
+#include <new>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace skua::detail {
+
+// ---------------------------------------------------------------------------------------------- stop requests
+
+void request_stop(task_header& h, stop_reason why) noexcept {
+  if (h.state.load(std::memory_order_acquire) == task_header::done || h.stop_requested()) return;
+  stop_reason none = stop_reason::none;
+  // release: pairs with the load in this_task::stop_reason(), which follows the stop bit.
+  h.reason.compare_exchange_strong(none, why, std::memory_order_release, std::memory_order_relaxed);
+  raise_attention();   // before the bit: whoever runs the task looks for the bit only when it sees this
+  stop_sink sink(h.owner());
+  if (!core::request(h, sink, stop_sink::requester_allowance)) return lower_attention();
+  // The task's end gives it back if it saw it; otherwise the end of the block does.
+  if (h.stop_count.exchange(task_header::counted, std::memory_order_acq_rel) == task_header::ended) lower_attention();
+}
+
+void note_end(task_header& h) noexcept {
+  if (h.stop_count.exchange(task_header::ended, std::memory_order_acq_rel) == task_header::counted) lower_attention();
+}
+
+void note_free(task_header& h) noexcept {
+  if (h.stop_count.load(std::memory_order_acquire) == task_header::counted && h.stop_requested()) {
+    h.stop_count.store(task_header::ended, std::memory_order_relaxed);
+    lower_attention();
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- waiting threads
+
+void wake_thread(thread_waiter& w) noexcept {
+  std::atomic<std::uint32_t>* const word = &w.signal;
+  word->store(1, std::memory_order_release);   // pairs with wait_for_end(): the task's result. `w` may be gone from here on
+  ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+void wait_for_end(task_header& h) noexcept {
+  thread_waiter w;
+  std::uintptr_t seen = task_header::running;
+  if (!h.state.compare_exchange_strong(seen, reinterpret_cast<std::uintptr_t>(&w) | task_header::thread_waits,
+                                       std::memory_order_acq_rel, std::memory_order_acquire))
+    return;   // done: nobody else registers, the handle is ours
+  while (w.signal.load(std::memory_order_acquire) == 0)
+    ::syscall(SYS_futex, &w.signal, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+}
+
+// ---------------------------------------------------------------------------------------------- identity
+
+task_header* current_task() noexcept {
+  promise_base* b = tl.current;
+  if (b == nullptr) return nullptr;
+  for (;;) {
+    std::uintptr_t up = up_of(*b);
+    if ((up & tag::mask) == tag::observed) up = reinterpret_cast<branch_record*>(up & ~tag::mask)->up;
+    if ((up & tag::mask) == tag::root) return &header_at(up);
+    b = join_at(up).parent_branch;
+  }
+}
+
+void refill_ids() noexcept {
+  static constinit std::atomic<std::uint64_t> next{1};
+  constexpr std::uint32_t batch = 1024;
+  tl.next_id = next.fetch_add(batch, std::memory_order_relaxed);
+  tl.id_left = batch;
+}
+
+task_context* make_named_context(std::string_view name) {
+  void* const p = ::operator new(sizeof(task_context) + name.size() + 1);
+  char* const text = static_cast<char*>(p) + sizeof(task_context);
+  std::memcpy(text, name.data(), name.size());
+  text[name.size()] = 0;
+  auto* c = ::new (p) task_context;
+  c->name = text;
+  return c;
+}
+
+void release_context(task_context* c) noexcept {
+  // acq_rel: what others did with the context happens before it is freed.
+  if (c == nullptr || c->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  c->~task_context();
+  ::operator delete(c);
+}
+
+// ---------------------------------------------------------------------------------------------- failures nobody awaits
+
+void report_untaken(task_header& h, std::exception_ptr& error) noexcept {
+  report_failure(h.owner(), failure_report{std::move(error), &h});
+}
+
+void terminate_in_unwinding() noexcept {
+  task_header const* const t = current_task();
+  std::fprintf(stderr, "skua: a destructor threw while a stop unwound task %llu '%s' (spawned at %s:%u)\n",
+               t ? static_cast<unsigned long long>(t->id) : 0ull, t ? t->name() : "?", t ? t->site.file_name() : "?",
+               t ? t->site.line() : 0u);
+  std::terminate();
+}
+
+void check_failed(char const* what, char const* file, int line) noexcept {
+  std::fprintf(stderr, "skua: check failed: %s (%s:%d)\n", what, file, line);
+  std::abort();
+}
+
+} // namespace skua::detail

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a task can ask about itself, and the errors of calls from the wrong place.
+#include "skua/this_task.hpp"
+#include "skua/detail/join.hpp"
+#include "skua/detail/task_header.hpp"
+#include "skua/error.hpp"
+#include "skua/spawn.hpp"
+#include "skua/timeout.hpp"
+#include <string>
+
+namespace skua {
+
+namespace this_task {
+
+std::uint64_t id() noexcept {
+  detail::task_header const* const t = detail::current_task();
+  return t != nullptr ? t->id : 0;
+}
+
+std::string_view name() noexcept {
+  detail::task_header const* const t = detail::current_task();
+  return t != nullptr ? t->name() : "";
+}
+
+stop_reason why_stopped() {
+  using namespace detail;
+  if (!stop_requested()) return stop_reason::none;
+  // From the inside out, as long as the word above is stopped as well: the outermost stop is the cause of those within.
+  promise_base* b = tl.current;
+  for (;;) {
+    std::uintptr_t const up = up_of(*b);
+    if ((up & tag::mask) == tag::root) return header_at(up).reason.load(std::memory_order_acquire);
+    join_base& j = join_at(record_at(up)->up);
+    branch_word* const above = word_if_any(up_of(*j.parent_branch));
+    if (above == nullptr || !above->stop_requested()) {
+      std::uintptr_t const h = j.head.load(std::memory_order_acquire);
+      bool const timer = (h & core::head_special) && (h & core::head_won) && !(h & core::head_failed) &&
+                         static_cast<special_join&>(j).decide == timeout_decides;
+      return timer ? stop_reason::timed_out : stop_reason::sibling;
+    }
+    b = j.parent_branch;
+  }
+}
+
+} // namespace this_task
+
+namespace detail {
+
+void join_misused(bool empty) {
+  throw usage_error(empty ? "skua: awaited an empty join_handle (moved from, or detached)"
+                          : "skua: this join_handle was awaited before, or is being awaited by another task");
+}
+
+void not_in_runtime(char const* what) {
+  throw usage_error(std::string("skua: ") + what + " was called outside the runtime; use runtime::" + what + " there");
+}
+
+} // namespace detail
+
+} // namespace skua
