@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// spawn_blocking: call a function that blocks, on a thread where that harms nobody.
+#pragma once
+#include "detail/blocking_job.hpp"
+#include "detail/operation.hpp"
+#include "detail/spawn_block.hpp"
+#include "task.hpp"
+#include <coroutine>
+#include <functional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace skua {
+
+namespace detail {
+
+struct blocking_operation : operation, blocking_job {
+  scheduler* owner = nullptr;   // where the coroutine goes on
+  blocking_operation(operation_kind const& k, run_function r) noexcept : operation(k), blocking_job(r) {}
+};
+
+inline bool withdraw_blocking_operation(operation& op) noexcept { return withdraw_blocking(static_cast<blocking_operation&>(op)); }
+inline constexpr operation_kind blocking_kind{"spawn_blocking", withdraw_blocking_operation};
+
+// A callable and its arguments, to be called once.
+template <class F, class... Args>
+class deferred_call {
+public:
+  using result = std::invoke_result_t<F, Args...>;
+  static_assert(!is_task<result>, "skua: this function is a coroutine; await it, or spawn it: it would not run on a blocking thread");
+
+  template <class G, class... A>
+  explicit deferred_call(std::in_place_t, G&& f, A&&... args) : f_(std::forward<G>(f)), args_(std::forward<A>(args)...) {}
+  result operator()() {
+    return std::apply([this](Args&... args) -> result { return std::invoke(std::move(f_), std::move(args)...); }, args_);
+  }
+
+private:
+  [[no_unique_address]] F f_;
+  [[no_unique_address]] std::tuple<Args...> args_;
+};
+
+// Calls `call`, and keeps in `slot` what it returns or throws.
+template <class T, class Call>
+void call_into(call_slot<T>& slot, Call& call) noexcept {
+  try {
+    if constexpr (std::is_void_v<T>)
+      call();
+    else if constexpr (std::is_reference_v<T>)
+      ::new (static_cast<void*>(&slot.value)) stored<T>{std::addressof(call())};
+    else
+      ::new (static_cast<void*>(&slot.value)) T(call());
+  } catch (...) {
+    slot.fail();
+  }
+}
+
+} // namespace detail
+
+// What spawn_blocking returns: the callable and its arguments, to be awaited once.
+template <class Call>
+class [[nodiscard("spawn_blocking does nothing until it is awaited")]] blocking_call {
+public:
+  using value_type = typename Call::result;
+
+  class awaiter : detail::blocking_operation {
+  public:
+    explicit awaiter(Call& call) noexcept : blocking_operation(detail::blocking_kind, run_call), call_(call) {}
+    bool await_ready() const noexcept { return false; }
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+      if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
+      owner = detail::tl.owner;
+      detail::submit_blocking(*owner, *this);   // throws before any effect
+      return detail::suspend(*this);
+    }
+    value_type await_resume() { return slot_.take(); }
+
+  private:
+    static void run_call(detail::blocking_job& job) noexcept {
+      auto& self = static_cast<awaiter&>(job);
+      detail::call_into(self.slot_, self.call_);
+      detail::complete_and_schedule(*self.owner, self);
+    }
+    Call& call_;
+    detail::call_slot<value_type> slot_;
+  };
+  awaiter operator co_await() && noexcept { return awaiter(call_); }
+
+  // For skua's own parts.
+  explicit blocking_call(Call&& call) : call_(std::move(call)) {}
+  Call&& take() && noexcept { return std::move(call_); }
+
+private:
+  Call call_;
+};
+
+// Calls f(args...) on a thread of the runtime's blocking pool, and gives what it returns or throws.
+//
+// For calls that block or compute for longer than about 100 us: a worker that is blocked runs no task. It begins when it is awaited; callable and
+// arguments are decay-copied into the awaiting coroutine, and destroyed there. The pool grows up to options::max_blocking_threads; then the call
+// waits for its turn, in order. Costs a thread switch each way (10 to 50 us), and no allocation.
+//
+// Thread safety: on workers only; f runs beside them. It may use what any thread may: promise::set_value, runtime::spawn, block_on.
+// Stop: a suspension point. A call that has not begun is withdrawn and never happens. One that has begun cannot be stopped and is waited for: a
+// timeout around it returns late, the call's result is delivered, and the next suspension point ends the task (S7). abandon() does not wait.
+// Errors: what f throws; system_error if no thread can be created at all; bad_alloc (a branch's first suspension); then f was not called.
+// Lifetime: references passed with std::ref must live until it has returned; the awaiting coroutine's own locals do.
+//
+//     auto rows = co_await skua::spawn_blocking(query, connection, text);
+template <class F, class... Args>
+auto spawn_blocking(F&& f, Args&&... args) {
+  using call = detail::deferred_call<std::decay_t<F>, std::decay_t<Args>...>;
+  return blocking_call<call>(call(std::in_place, std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+} // namespace skua

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/blocking_pool.hpp"
+#include "skua/detail/config.hpp"
+#include <csignal>
+#include <cstdio>
+#include <pthread.h>
+#include <system_error>
+#include <utility>
+
+namespace skua::detail {
+
+namespace {
+
+// Threads inherit the mask of their creator: none of ours may be chosen to run the program's signal handlers (S25).
+class signals_blocked {
+public:
+  signals_blocked() noexcept {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  signals_blocked(signals_blocked const&) = delete;
+
+private:
+  sigset_t before_;
+};
+
+} // namespace
+
+void blocking_pool::job_list::push_back(blocking_job& job) noexcept {
+  job.next = nullptr;
+  job.previous = last_;
+  (last_ != nullptr ? last_->next : first_) = &job;
+  last_ = &job;
+  job.queued = true;
+}
+
+void blocking_pool::job_list::remove(blocking_job& job) noexcept {
+  (job.previous != nullptr ? job.previous->next : first_) = job.next;
+  (job.next != nullptr ? job.next->previous : last_) = job.previous;
+  job.queued = false;
+}
+
+blocking_pool::blocking_pool(options const& o, std::function<void()> drained)
+    : max_threads_(o.max_blocking_threads),
+      keep_alive_(o.blocking_keep_alive),
+      thread_name_(o.name + "-b"),
+      drained_(std::move(drained)),
+      places_(o.max_blocking_threads) {}
+
+blocking_pool::~blocking_pool() { stop(); }
+
+void blocking_pool::submit(blocking_job& job) {
+  std::lock_guard lock(mutex_);
+  SKUA_CHECK(!stopping_, "blocking work was submitted to a runtime that has shut down");
+  job.pool = this;
+  if (idle_ == nullptr && thread_count_.load(std::memory_order_relaxed) < max_threads_) add_thread_locked();
+  queue_.push_back(job);
+  outstanding_.fetch_add(1, std::memory_order_relaxed);
+  if (idle_ != nullptr) wake_locked(*idle_);
+}
+
+bool blocking_pool::withdraw(blocking_job& job) noexcept {
+  {
+    std::lock_guard lock(mutex_);
+    if (!job.queued) return false;
+    queue_.remove(job);
+  }
+  count_down();
+  return true;
+}
+
+// Errors: system_error if this would have been the only thread; otherwise those that exist will do (INV-BLOCK-1).
+void blocking_pool::add_thread_locked() {
+  std::size_t place = 0;
+  while (places_[place].joinable()) ++place;   // at most max_threads_, and only when the pool grows
+  signals_blocked const guard;
+  try {
+    places_[place] = std::thread(&blocking_pool::serve, this, place);
+  } catch (std::system_error const& e) {
+    if (thread_count_.load(std::memory_order_relaxed) == 0)
+      throw std::system_error(e.code(), "skua: cannot create a thread for blocking work");
+    return;
+  }
+  thread_count_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void blocking_pool::wake_locked(sleeper& s) noexcept {
+  sleeper** at = &idle_;
+  while (*at != &s) at = &(*at)->next;
+  *at = s.next;
+  s.woken = true;
+  s.wake.notify_one();
+}
+
+// False: the thread is to end.
+bool blocking_pool::sleep_locked(std::unique_lock<std::mutex>& lock) noexcept {
+  if (stopping_) return false;
+  sleeper self;
+  self.next = idle_;
+  idle_ = &self;
+  auto const deadline = std::chrono::steady_clock::now() + keep_alive_;
+  while (!self.woken)
+    if (self.wake.wait_until(lock, deadline) == std::cv_status::timeout && !self.woken) {
+      wake_locked(self);   // off the list: nobody hands this thread work any more
+      return false;
+    }
+  return true;
+}
+
+void blocking_pool::run_locked(std::unique_lock<std::mutex>& lock, blocking_job& job) noexcept {
+  queue_.remove(job);
+  active_.fetch_add(1, std::memory_order_relaxed);
+  lock.unlock();
+  job.run(job);   // the job is gone
+  active_.fetch_sub(1, std::memory_order_release);
+  count_down();
+  lock.lock();
+}
+
+void blocking_pool::count_down() noexcept {
+  if (outstanding_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;   // release: INV-BLOCK-2; acquire: the other jobs' ends
+  if (drained_) drained_();
+  std::lock_guard lock(mutex_);   // so that wait_drained() is either before its look at the count, or asleep
+  changed_.notify_all();
+}
+
+void blocking_pool::serve(std::size_t place) noexcept {
+  char name[16];
+  std::snprintf(name, sizeof name, "%s%zu", thread_name_.c_str(), place);
+  pthread_setname_np(pthread_self(), name);
+  std::thread before;
+  {
+    std::unique_lock lock(mutex_);
+    do
+      while (blocking_job* job = queue_.front()) run_locked(lock, *job);
+    while (sleep_locked(lock));
+    before = std::exchange(leaving_, std::move(places_[place]));
+    thread_count_.fetch_sub(1, std::memory_order_relaxed);
+    changed_.notify_all();
+  }
+  if (before.joinable()) before.join();   // it has left the lock: this is short
+}
+
+bool blocking_pool::wait_drained(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, deadline, [this] { return outstanding() == 0; });
+}
+
+void blocking_pool::stop() noexcept {
+  std::thread last;
+  {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    while (idle_ != nullptr) wake_locked(*idle_);
+    changed_.wait(lock, [this] { return thread_count_.load(std::memory_order_relaxed) == 0; });
+    last = std::exchange(leaving_, std::thread());
+  }
+  if (last.joinable()) last.join();
+  SKUA_CHECK(queue_.front() == nullptr && outstanding() == 0, "INV-BLOCK-3");
+}
+
+void submit_blocking(scheduler& s, blocking_job& job) { blocking_of(s).submit(job); }
+
+bool withdraw_blocking(blocking_job& job) noexcept { return job.pool->withdraw(job); }
+
+} // namespace skua::detail
