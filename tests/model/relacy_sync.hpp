@@ -26,6 +26,7 @@
 #include <sstream>
 #include <type_traits>
 #include <utility>
+#include "skua/detail/config.hpp"
 #include <relacy/relacy.hpp>
 #undef memory_order_relaxed
 #undef memory_order_consume
@@ -35,6 +36,12 @@
 #undef memory_order_seq_cst
 #undef new
 #undef delete
+
+// A SKUA_CHECK that fails is an error that the model has found. (A model links nothing of the library.)
+[[noreturn, gnu::weak]] void skua::detail::check_failed(char const* what, char const*, int) noexcept {
+  rl::ctx().fail_test(what, rl::test_result_user_assert_failed, $);
+  std::abort();   // not reached: fail_test switches away for good
+}
 
 namespace relacy_detail {
 
