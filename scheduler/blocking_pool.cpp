@@ -33,12 +33,14 @@ void blocking_pool::job_list::push_back(blocking_job& job) noexcept {
   job.previous = last_;
   (last_ != nullptr ? last_->next : first_) = &job;
   last_ = &job;
+  ++size_;
   job.queued = true;
 }
 
 void blocking_pool::job_list::remove(blocking_job& job) noexcept {
   (job.previous != nullptr ? job.previous->next : first_) = job.next;
   (job.next != nullptr ? job.next->previous : last_) = job.previous;
+  --size_;
   job.queued = false;
 }
 
@@ -55,10 +57,14 @@ void blocking_pool::submit(blocking_job& job) {
   std::lock_guard lock(mutex_);
   SKUA_CHECK(!stopping_, "blocking work was submitted to a runtime that has shut down");
   job.pool = this;
-  if (idle_ == nullptr && thread_count_.load(std::memory_order_relaxed) < max_threads_) add_thread_locked();
+  if (queue_.size() >= coming_) {
+    if (idle_ != nullptr)
+      wake_locked(*idle_);
+    else if (thread_count_.load(std::memory_order_relaxed) < max_threads_)
+      add_thread_locked();
+  }
   queue_.push_back(job);
   outstanding_.fetch_add(1, std::memory_order_relaxed);
-  if (idle_ != nullptr) wake_locked(*idle_);
 }
 
 bool blocking_pool::withdraw(blocking_job& job) noexcept {
@@ -84,12 +90,14 @@ void blocking_pool::add_thread_locked() {
     return;
   }
   thread_count_.fetch_add(1, std::memory_order_relaxed);
+  ++coming_;
 }
 
 void blocking_pool::wake_locked(sleeper& s) noexcept {
   sleeper** at = &idle_;
   while (*at != &s) at = &(*at)->next;
   *at = s.next;
+  ++coming_;
   s.woken = true;
   s.wake.notify_one();
 }
@@ -103,20 +111,33 @@ bool blocking_pool::sleep_locked(std::unique_lock<std::mutex>& lock) noexcept {
   auto const deadline = std::chrono::steady_clock::now() + keep_alive_;
   while (!self.woken)
     if (self.wake.wait_until(lock, deadline) == std::cv_status::timeout && !self.woken) {
-      wake_locked(self);   // off the list: nobody hands this thread work any more
+      wake_locked(self);   // off the list: nobody relies on this thread any more
+      --coming_;
       return false;
     }
   return true;
 }
 
-void blocking_pool::run_locked(std::unique_lock<std::mutex>& lock, blocking_job& job) noexcept {
-  queue_.remove(job);
-  active_.fetch_add(1, std::memory_order_relaxed);
-  lock.unlock();
-  job.run(job);   // the job is gone
-  active_.fetch_sub(1, std::memory_order_release);
+// The look at the queue that a thread in coming_ has promised.
+blocking_job* blocking_pool::take_locked() noexcept {
+  --coming_;
+  blocking_job* const job = queue_.front();
+  if (job != nullptr) {
+    queue_.remove(*job);
+    active_.fetch_add(1, std::memory_order_relaxed);
+  }
+  return job;
+}
+
+void blocking_pool::run(blocking_job& job) noexcept {
+  job.run(job);
+  active_.fetch_sub(1, std::memory_order_release);   // pairs with active(): what the work did
+  {
+    std::lock_guard lock(mutex_);
+    ++coming_;   // before anybody hears of the end
+  }
+  job.finish(job);   // the job is gone
   count_down();
-  lock.lock();
 }
 
 void blocking_pool::count_down() noexcept {
@@ -134,7 +155,11 @@ void blocking_pool::serve(std::size_t place) noexcept {
   {
     std::unique_lock lock(mutex_);
     do
-      while (blocking_job* job = queue_.front()) run_locked(lock, *job);
+      while (blocking_job* job = take_locked()) {
+        lock.unlock();
+        run(*job);
+        lock.lock();
+      }
     while (sleep_locked(lock));
     before = std::exchange(leaving_, std::move(places_[place]));
     thread_count_.fetch_sub(1, std::memory_order_relaxed);

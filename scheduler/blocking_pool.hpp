@@ -5,7 +5,7 @@
 // no memory and has no limit of its own: every job in it stands for one coroutine that waits, in order. That is the backpressure;
 // nothing is dropped, and there is no second queue in front of this one.
 //
-//     submit     an idle thread if there is one; else a new one, up to the maximum; else the job waits
+//     submit     a thread that is coming back; else an idle one; else a new one, up to the maximum; else the job waits
 //     withdraw   takes a job that waits out again (a stop, S2); one that has begun is waited for (S7)
 //     idle       the thread that went idle last is woken first, so that those that are not needed are left alone and end
 //     end        an idle thread ends after its keep-alive time, or at stop(); it joins the one that ended before it, stop() joins the last:
@@ -14,8 +14,10 @@
 // job.queued       false -> true   submit()
 //                  true -> false   a thread that begins the job; withdraw(); under the lock, so exactly one of them (the referee of S4)
 // sleeper.woken    false -> true   whoever has work for the thread, or stop(), having taken it off the idle list
-// INV-BLOCK-1  A job waits => every thread is busy or has been woken, and there are as many as are permitted or could be created.
-// INV-BLOCK-2  outstanding() falls only after a job's run() has returned, that is, after what it completes has been scheduled: while the
+// coming_          threads that will look at the queue before they sleep: created, woken, or with a job behind them. Each takes one off
+//                  when it looks.
+// INV-BLOCK-1  More jobs wait than threads are coming => no thread is idle, and there are as many as are permitted or could be created.
+// INV-BLOCK-2  outstanding() falls only after a job's finish() has returned, that is, after its coroutine has been scheduled: while the
 //              runtime reads 0, no completion is under way that it has not been told of.
 // INV-BLOCK-3  The pool is empty and idle when it is destroyed: its jobs' tasks have ended, abandoned work has been waited for.
 //
@@ -72,15 +74,18 @@ private:
     void push_back(blocking_job& job) noexcept;
     void remove(blocking_job& job) noexcept;
     blocking_job* front() const noexcept { return first_; }
+    std::size_t size() const noexcept { return size_; }
 
   private:
+    std::size_t size_ = 0;
     blocking_job* first_ = nullptr;
     blocking_job* last_ = nullptr;
   };
 
   void add_thread_locked();
   void serve(std::size_t place) noexcept;
-  void run_locked(std::unique_lock<std::mutex>& lock, blocking_job& job) noexcept;
+  blocking_job* take_locked() noexcept;
+  void run(blocking_job& job) noexcept;
   bool sleep_locked(std::unique_lock<std::mutex>& lock) noexcept;
   void wake_locked(sleeper& s) noexcept;
   void count_down() noexcept;
@@ -93,6 +98,7 @@ private:
   std::mutex mutex_;                 // everything below but the atomics
   job_list queue_;
   sleeper* idle_ = nullptr;          // a stack: last in, first out
+  std::size_t coming_ = 0;           // INV-BLOCK-1
   bool stopping_ = false;
   std::vector<std::thread> places_;  // a thread's number is its place
   std::thread leaving_;              // the one that ended last

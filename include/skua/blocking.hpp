@@ -17,7 +17,13 @@ namespace detail {
 
 struct blocking_operation : operation, blocking_job {
   scheduler* owner = nullptr;   // where the coroutine goes on
-  blocking_operation(operation_kind const& k, run_function r) noexcept : operation(k), blocking_job(r) {}
+  blocking_operation(operation_kind const& k, function run) noexcept : operation(k), blocking_job(run, wake_up) {}
+
+private:
+  static void wake_up(blocking_job& job) noexcept {
+    auto& self = static_cast<blocking_operation&>(job);
+    complete_and_schedule(*self.owner, self);
+  }
 };
 
 inline bool withdraw_blocking_operation(operation& op) noexcept { return withdraw_blocking(static_cast<blocking_operation&>(op)); }
@@ -80,7 +86,6 @@ public:
     static void run_call(detail::blocking_job& job) noexcept {
       auto& self = static_cast<awaiter&>(job);
       detail::call_into(self.slot_, self.call_);
-      detail::complete_and_schedule(*self.owner, self);
     }
     Call& call_;
     detail::call_slot<value_type> slot_;

@@ -7,13 +7,16 @@ namespace skua::detail {
 class scheduler;
 class blocking_pool;
 
-// Lies wherever its owner puts it, and stays there from submit_blocking() until run() has begun or withdraw_blocking() has said true.
+// Lies wherever its owner puts it, and stays there from submit_blocking() until finish() has begun or withdraw_blocking() has said true.
 struct blocking_job {
-  using run_function = void (*)(blocking_job&) noexcept;
-  explicit blocking_job(run_function r) noexcept : run(r) {}
+  using function = void (*)(blocking_job&) noexcept;
+  blocking_job(function run, function finish) noexcept : run(run), finish(finish) {}
   blocking_job(blocking_job const&) = delete;
 
-  run_function run;   // on a thread of the pool, once; the job may be gone when it returns
+  // On a thread of the pool, once, one after the other. Two, because the thread is to be free for the next job by the time that somebody
+  // hears of this one's end: otherwise a coroutine that makes one call after the other would have a new thread for each.
+  function run;      // the work
+  function finish;   // tells whoever waits; the job may be gone when it returns
 
   // The pool's; next, previous and queued under its lock.
   blocking_pool* pool = nullptr;
