@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam between a runtime and whatever reads and writes its files: io_uring, or the blocking pool (D9). Chosen once, at start.
+#pragma once
+#include <cstddef>
+
+namespace skua::detail {
+
+class scheduler;
+struct file_request;   // io/file_request.hpp
+
+class file_engine {
+public:
+  virtual ~file_engine() = default;   // nothing is in flight
+  virtual char const* name() const noexcept = 0;
+
+  // On a worker. From here on the request may complete at any time, on any thread. Errors: system_error; then it was not taken.
+  virtual void submit(file_request& r) = 0;
+  // On a worker, for a stop. True: the request has not begun and never will. False: it completes, perhaps earlier with ECANCELED (S7).
+  [[nodiscard]] virtual bool withdraw(file_request& r) noexcept = 0;
+  // Requests that have been submitted and not completed. Virtual time must not jump while there are any.
+  virtual std::size_t in_flight() const noexcept = 0;
+};
+
+// The engine of a runtime. Implemented where the runtime is put together.
+file_engine& files_of(scheduler& s) noexcept;
+
+} // namespace skua::detail
