@@ -27,12 +27,8 @@ public:
   void number(std::string name, Number& variable, std::type_identity_t<Number> lowest, std::type_identity_t<Number> highest,
               std::string meaning) {
     auto set = [&variable, lowest, highest](std::string_view text) -> std::string {
-      Number value{};
-      auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-      if (error != std::errc{} || end != text.data() + text.size() || !(value >= lowest && value <= highest))
-        return "must be a number from " + text_of(lowest) + " to " + text_of(highest);
-      variable = value;
-      return {};
+      if (read(text, variable, lowest, highest)) return {};
+      return "must be a number from " + text_of(lowest) + " to " + text_of(highest);
     };
     options_.push_back({std::move(name), "N", std::move(meaning), text_of(variable), set});
   }
@@ -100,6 +96,16 @@ public:
     }
     for (; place < positionals_.size(); ++place)
       if (!positionals_[place].value_name.empty()) fail(positionals_[place].name + " is missing");
+  }
+
+  // False, and the variable as it was, if the text is no number in the range.
+  template <class Number>
+  static bool read(std::string_view text, Number& variable, std::type_identity_t<Number> lowest, std::type_identity_t<Number> highest) {
+    Number value{};
+    auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size() || !(value >= lowest && value <= highest)) return false;
+    variable = value;
+    return true;
   }
 
   // Says what is wrong and leaves with 2.
