@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cold half of the pools: refill and flush, thread exit, enumeration. detail/frame_pool.hpp has the protocol and the invariants.
-#include "pool_store.hpp"
+#include "scheduler/pool_store.hpp"
 #include "skua/detail/sync.hpp"
 
 namespace skua::detail {
