@@ -282,14 +282,8 @@ std::coroutine_handle<> resume_settled(join_base& j, bool from_outside) noexcept
 
 namespace {
 
-// Detaches the join from the word above it, if it is connected (INV-STOP-4; a branch that was lost without a record connects nothing).
-core::ended detach(join_base& j) noexcept {
-  branch_word* const above = word_if_any(up_of(*j.parent_branch));
-  if (above == nullptr) return core::ended::go_on;
-  std::uintptr_t const waits_for = above->word_.load(std::memory_order_relaxed) & ~core::word_bits;
-  if (waits_for != core::of(static_cast<core::scope&>(j))) return core::ended::go_on;
-  return core::end_scope(*above, j);
-}
+// Detaches the join from the word above it, if it is connected.
+core::ended detach(join_base& j) noexcept { return core::detach(word_if_any(up_of(*j.parent_branch)), j); }
 
 } // namespace
 

@@ -192,6 +192,12 @@ struct stop_core {
     } while (!r.word_.compare_exchange_strong(seen, next, acq_rel, relaxed));   // release: the results, to leave_walk
     return next & done ? ended::walker_goes_on : next & stop ? ended::go_on_stopped : ended::go_on;
   }
+  // The same where the scope may not be connected to `above`, or nobody made that word: a scope whose branches never suspended, but were
+  // lost without a record (INV-STOP-4).
+  [[nodiscard]] static ended detach(branch_word* above, scope& s) noexcept {
+    if (above == nullptr || (above->word_.load(relaxed) & ~word_bits) != of(s)) return ended::go_on;
+    return end_scope(*above, s);
+  }
 
   // ------------------------------------------------------------------------------------------------ records
 
