@@ -5,6 +5,8 @@
 #include "support/bench_main.hpp"
 #include "support/fork_join.hpp"
 #include "support/fork_join_tbb.hpp"
+#include <benchmark/benchmark.h>
+#include <oneapi/tbb/task_group.h>
 #include <skua/runtime.hpp>
 
 namespace {

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
+#include <oneapi/tbb/task_group.h>
 #include <random>
 #include <skua/runtime.hpp>
 #include <spawn.h>
@@ -147,6 +148,7 @@ int main(int argc, char** argv) {
   line.flag("--full", full, "the sizes of the public suite: fib 39, skynet 8, nqueens 14, matmul 2048");
   line.text("--only", only, "this workload alone", {"fib", "skynet", "nqueens", "matmul"});
   line.text("--json", file, "writes the figures to this file, in Google Benchmark's format");
+  line.flag("--smoke", bench::smoke(), bench::smoke_help);
   line.parse(argc, argv);
 
   std::random_device seed;

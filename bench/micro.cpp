@@ -81,6 +81,28 @@ constexpr workload workloads[] = {
 };
 constexpr char const* need_channels[] = {"pingpong_chan", "rpc_oneshot", "mpsc", "mutex", "mutex_hold"};
 
+// False: there is no such workload.
+bool run(skua::runtime& rt, std::string const& name) {
+  for (char const* n : need_channels)
+    if (name == n) return std::printf("%s not there yet\n", n), true;
+  for (workload const& w : workloads) {
+    if (name != w.name) continue;
+    bench::stopwatch watch;
+    rt.block_on(w.start());
+    report(name, scaled(w.operations), watch.read());
+    return true;
+  }
+  if (name == "pingpong_oneshot")
+    report(name, scaled(1'000'000), rt.block_on(pingpong_oneshot(scaled(1'000'000))));
+  else if (name == "sleepers")
+    sleepers(rt);
+  else if (name == "accuracy")
+    accuracy(rt);
+  else
+    return false;
+  return true;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -89,27 +111,17 @@ int main(int argc, char** argv) {
   std::string all = "spawn_join spawn_join_batch spawn_join_seq yield churn pingpong_oneshot sleepers accuracy;";
   for (char const* n : need_channels) all += std::string(" ") + n;
   example::command_line line("micro", "Runs one workload and prints one line.");
-  line.positional("WORKLOAD", name, all + " are not there yet");
+  line.positional("WORKLOAD", name, all + " are not there yet", false);
   line.number("--workers", workers, 1, 1024, "worker threads");
+  line.flag("--smoke", bench::smoke(), bench::smoke_help);
   line.parse(argc, argv);
 
-  for (char const* n : need_channels)
-    if (name == n) return std::printf("%s not there yet\n", n), 0;
+  if (name.empty() && !bench::smoke()) line.fail("WORKLOAD is missing");
   skua::runtime rt({.workers = workers});
-  for (workload const& w : workloads) {
-    if (name != w.name) continue;
-    bench::stopwatch watch;
-    rt.block_on(w.start());
-    report(name, scaled(w.operations), watch.read());
+  if (!name.empty()) {
+    if (!run(rt, name)) line.fail("unknown workload \"" + name + "\"");
     return 0;
   }
-  if (name == "pingpong_oneshot") {
-    report(name, scaled(1'000'000), rt.block_on(pingpong_oneshot(scaled(1'000'000))));
-  } else if (name == "sleepers") {
-    sleepers(rt);
-  } else if (name == "accuracy") {
-    accuracy(rt);
-  } else {
-    line.fail("unknown workload \"" + name + "\"");
-  }
+  for (workload const& w : workloads) run(rt, w.name);
+  for (char const* n : {"pingpong_oneshot", "sleepers", "accuracy"}) run(rt, n);
 }

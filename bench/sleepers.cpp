@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   line.positional("TASKS", tasks_text, "how many (default: 1000000)", false);
   line.positional("SECONDS", seconds_text, "how long (default: 10)", false);
   line.number("--workers", workers, 1, 1024, "worker threads");
+  line.flag("--smoke", bench::smoke(), bench::smoke_help);
   line.parse(argc, argv);
   if (!line.read(tasks_text, tasks, 1, 100'000'000)) line.fail("TASKS must be a number from 1 to 100000000");
   if (!line.read(seconds_text, seconds, 0, 86'400)) line.fail("SECONDS must be a number from 0 to 86400");

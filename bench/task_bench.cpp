@@ -3,6 +3,7 @@
 //
 // Every loop runs inside one task, so nothing but the operation itself is timed.
 #include "support/bench_main.hpp"
+#include <benchmark/benchmark.h>
 #include <functional>
 #include <skua/runtime.hpp>
 #include <skua/this_task.hpp>

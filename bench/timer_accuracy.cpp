@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   line.number("--times", times, 1, 1'000'000, "sleeps of each");
   line.number("--milliseconds", milliseconds, 0.001, 100'000, "length of a sleep");
   line.number("--workers", workers, 1, 1024, "worker threads");
+  line.flag("--smoke", bench::smoke(), bench::smoke_help);
   line.parse(argc, argv);
   if (bench::smoke()) tasks = 10, times = 5;
 

@@ -117,6 +117,7 @@ int main(int argc, char** argv) {
   line.text("--only", only, "workloads whose name contains this");
   line.text("--json", file, "writes the figures to this file, in Google Benchmark's format");
   line.flag("--check", check, "exit 1 if a target is missed");
+  line.flag("--smoke", bench::smoke(), bench::smoke_help);
   line.parse(argc, argv);
   if (bench::smoke()) rounds = 2;
 

@@ -15,7 +15,7 @@ inline void worker_counts(benchmark::internal::Benchmark* b) {
 inline int run_benchmarks(int argc, char** argv) {
   std::vector<char*> arguments(argv, argv + argc);
   char shortest[] = "--benchmark_min_time=0.000001";
-  if (smoke()) arguments.insert(arguments.begin() + 1, shortest);
+  if (smoke()) arguments.push_back(shortest);
   int count = static_cast<int>(arguments.size());
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the benchmark programs measure with: clocks, peak memory, the processor's name, medians.
 //
-// SKUA_BENCH_SMOKE=1 makes every program tiny: the tests run them all that way, so that none rots.
+// SKUA_BENCH_SMOKE=1, or --smoke, makes every program tiny: the tests run them all that way, so that none rots.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -19,10 +19,14 @@
 
 namespace bench {
 
-inline bool smoke() {
-  char const* const value = std::getenv("SKUA_BENCH_SMOKE");
-  return value != nullptr && *value != '\0' && std::string_view(value) != "0";
+inline bool& smoke() {
+  static bool on = [] {
+    char const* const value = std::getenv("SKUA_BENCH_SMOKE");
+    return value != nullptr && *value != '\0' && std::string_view(value) != "0";
+  }();
+  return on;
 }
+inline constexpr char const* smoke_help = "as small as can be, to see that it works; SKUA_BENCH_SMOKE=1 does the same";
 template <class Number>
 Number size(Number full, std::type_identity_t<Number> tiny) {
   return smoke() ? tiny : full;
