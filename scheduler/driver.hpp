@@ -37,11 +37,19 @@ public:
   virtual std::uint64_t poll_sequence() const noexcept = 0; // grows whenever a worker has polled
   virtual bool others_asleep() const noexcept = 0;          // by the role's holder: does every other worker sleep, with nothing queued?
   virtual std::uint64_t outside_work() const noexcept = 0;  // blocking calls and the like that are under way: virtual time must not jump
+  // By the polling holder: is nothing going to happen by itself? At one moment every worker sleeps, nothing is queued, and no outside work is
+  // under way. Only then may virtual time go on.
+  virtual bool at_rest() const noexcept = 0;
   // Makes items runnable and wakes a worker if nobody watches; `prefer_poller`: rather the role's holder.
   virtual void submit(item const* items, std::size_t count, bool prefer_poller) noexcept = 0;
-  // Fires due timers of all workers into `out`, as many as there is room for; the earliest deadline that remains, or forever_ns (0: more
-  // are due). The driver sets its alarm by it.
+  // Fires due timers of all workers into `out`, as many as there is room for; calls set_alarm() for those that remain. Returns that deadline:
+  // forever_ns if there is none, 0 if more are due. For whoever waits for it to pass; the alarm itself is left to the scheduler.
   virtual std::uint64_t expire_timers(std::uint64_t now_ns, ready_list& out) noexcept = 0;
+
+  // By the I/O thread, from time to time while no worker polls: looks after workers that do not come back to their loop (S21). Returns after how
+  // many ns it wants to be called again; forever_ns: not before a worker has polled. (The scheduler's monitor is one of its timers, so it returns
+  // forever_ns: monitor.cpp.)
+  virtual std::uint64_t monitor_tick(std::uint64_t now_ns) noexcept = 0;
 
 protected:
   ~driver_host() = default;
@@ -67,8 +75,15 @@ public:
   virtual void role_released() noexcept = 0;
   // Makes the holder's wait() return, now or the next time. Any thread.
   virtual void kick() noexcept = 0;
-  // A deadline earlier than every earlier one was armed. Any thread.
+  // Replaces the alarm: whoever waits calls expire_timers() when this time has come, at once if it has passed; forever_ns: never. Any thread, but
+  // one call at a time (timers.cpp has a lock); calls nothing of the host. A driver never changes its alarm otherwise: it would overtake an arm().
   virtual void set_alarm(std::uint64_t deadline_ns) noexcept = 0;
+
+  // at_rest() may have become true: the last worker beside the holder has gone to sleep, or outside work has ended. Any thread.
+  virtual void note_rest() noexcept {}
+
+  // Does time pass by itself? Otherwise (virtual time) nothing that is not the program's may set an alarm.
+  virtual bool real_time() const noexcept { return true; }
 };
 
 } // namespace skua::detail

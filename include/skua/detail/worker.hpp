@@ -49,7 +49,8 @@ struct worker_counters {
   std::atomic<std::uint64_t> steals{0}, stolen_items{0}, wakes{0}, parks{0}, naps{0}, injected{0};
   std::atomic<std::uint64_t> timers_armed{0}, timers_fired{0}, io_polls{0}, io_events{0};
   static void add(std::atomic<std::uint64_t>& c, std::uint64_t n = 1) noexcept {
-    c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    // release: pairs with quiescent(): who sees a task's end sees the spawns that came before it.
+    c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_release);
   }
 };
 
@@ -68,6 +69,7 @@ struct worker_local {
   std::uint32_t op_budget = 128;       // operations that may complete without suspending before the task yields (D11)
   std::uint32_t id_left = 0;           // task ids this thread may still give out
   std::uint64_t next_id = 0;
+  bool batch_open = false;             // stolen work that has not been judged yet (scheduler/stealing.cpp)
   frame_pool pool;
   task_pool task_blocks;
   work_deque<> queue;

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Timers: one queue per worker, one alarm for all. timer_queue.hpp has the protocol of a queue.
+//
+//     arm      on this worker's queue. When its earliest deadline got earlier: so does the alarm, if need be
+//     expire   due timers of all queues, from anywhere: the worker loop, the holder of the poller role, the I/O thread. The queues take turns in being
+//              first, and each call is bounded by the room in the list
+//
+//     alarm_ns_   the deadline that the driver has been told last; written with alarm_lock_, and with it the driver is told: so what the
+//                 driver has been told last is what stands here. Read by anybody: a hint whether timers are due.
+// INV-ALARM-1  When nobody is between arm() and alarm_not_later_than(), alarm_ns_ <= the earliest deadline of all queues. An arm() that lowered its queue's
+//              deadline takes the lock after that; expire_timers() reads the queues with the lock: it sees the deadline, or the arm() sees its alarm.
+#include "scheduler/timer_queue.hpp"
+#include "scheduler/scheduler.hpp"
+#include <algorithm>
+#include <mutex>
+
+namespace skua::detail {
+
+void scheduler::arm(timer_entry& e, std::uint64_t deadline_ns, timer_kind k) noexcept {
+  worker_counters::add(tl.counters.timers_armed);
+  if (self().timers.arm(e, deadline_ns, static_cast<unsigned>(k))) [[unlikely]] alarm_not_later_than(deadline_ns);
+}
+
+void scheduler::alarm_not_later_than(std::uint64_t deadline_ns) noexcept {
+  std::lock_guard const guard(alarm_lock_);
+  if (deadline_ns >= alarm_ns_.load(std::memory_order_relaxed)) return;
+  alarm_ns_.store(deadline_ns, std::memory_order_relaxed);
+  driver_->set_alarm(deadline_ns);
+}
+
+// Of the timers and the monitor.
+std::uint64_t scheduler::next_timer() const noexcept {
+  std::uint64_t next = monitor_due_ns_.load(std::memory_order_relaxed);
+  for (auto const& w : workers_) next = std::min(next, w->timers.next_deadline());
+  return next;
+}
+
+void scheduler::fire(timer_entry& e, ready_list& out, stop_sink& sink) noexcept {
+  if (static_cast<timer_kind>(e.kind()) == timer_kind::timeout) return timeout_fired(e, sink);
+  auto& op = static_cast<timer_operation&>(e);
+  if (complete(op)) out.add(item_of(op, kind::woken));
+}
+
+std::uint64_t scheduler::expire_timers(std::uint64_t now_ns, ready_list& out) noexcept {
+  monitor(now_ns);
+  std::uint64_t fired = 0;
+  {
+    stop_sink sink(*this);   // injects what timeouts have stopped, at the latest at the end of this block
+    auto const n = static_cast<unsigned>(workers_.size());
+    unsigned at = expire_from_.fetch_add(1, std::memory_order_relaxed) % n;
+    for (unsigned i = 0; i != n && !out.full(); ++i, at = at + 1 == n ? 0 : at + 1)
+      workers_[at]->timers.expire(now_ns, out.room(), [&](timer_entry& e) {
+        ++fired;
+        fire(e, out, sink);
+      });
+  }
+  if (tl.owner == this)
+    worker_counters::add(tl.counters.timers_fired, fired);
+  else
+    outside_fired_.fetch_add(fired, std::memory_order_relaxed);
+
+  std::lock_guard const guard(alarm_lock_);
+  std::uint64_t const next = next_timer();   // INV-ALARM-1: with the lock
+  if (next != alarm_ns_.load(std::memory_order_relaxed) || next <= now_ns) {
+    alarm_ns_.store(next, std::memory_order_relaxed);
+    driver_->set_alarm(next);
+  }
+  return next;
+}
+
+// ------------------------------------------------------------------------------------------------ the door from the headers
+
+std::uint64_t clock_now_ns() noexcept { return tl.owner != nullptr ? tl.owner->now_ns() : 0; }
+
+void arm_timer(timer_operation& op, std::uint64_t deadline_ns) noexcept { tl.owner->arm(op, deadline_ns, timer_kind::operation); }
+void arm_timeout(timer_entry& timer, std::uint64_t deadline_ns) noexcept { tl.owner->arm(timer, deadline_ns, timer_kind::timeout); }
+bool disarm_timer(timer_entry& timer) noexcept { return timer_queue::disarm(timer); }
+
+} // namespace skua::detail
