@@ -73,7 +73,7 @@ bool blocking_pool::withdraw(blocking_job& job) noexcept {
     if (!job.queued) return false;
     queue_.remove(job);
   }
-  end_outside();
+  count_down();
   return true;
 }
 
@@ -137,15 +137,13 @@ void blocking_pool::run(blocking_job& job) noexcept {
     ++coming_;   // before anybody hears of the end
   }
   job.finish(job);   // the job is gone
-  end_outside();
+  count_down();
 }
 
-void blocking_pool::begin_outside() noexcept { outstanding_.fetch_add(1, std::memory_order_relaxed); }
-
-void blocking_pool::end_outside() noexcept {
-  std::lock_guard lock(mutex_);   // to the end: stop() may return, and the pool be destroyed, as soon as it is released
+void blocking_pool::count_down() noexcept {
   if (outstanding_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;   // release: INV-BLOCK-2; acquire: the other jobs' ends
   if (drained_) drained_();
+  std::lock_guard lock(mutex_);   // so that wait_drained() is either before its look at the count, or asleep
   changed_.notify_all();
 }
 
@@ -181,15 +179,12 @@ void blocking_pool::stop() noexcept {
     std::unique_lock lock(mutex_);
     stopping_ = true;
     while (idle_ != nullptr) wake_locked(*idle_);
-    changed_.wait(lock, [this] { return thread_count_.load(std::memory_order_relaxed) == 0 && outstanding() == 0; });
+    changed_.wait(lock, [this] { return thread_count_.load(std::memory_order_relaxed) == 0; });
     last = std::exchange(leaving_, std::thread());
   }
   if (last.joinable()) last.join();
   SKUA_CHECK(queue_.front() == nullptr && outstanding() == 0, "INV-BLOCK-3");
 }
-
-void begin_outside_work(scheduler& s) noexcept { blocking_of(s).begin_outside(); }
-void end_outside_work(scheduler& s) noexcept { blocking_of(s).end_outside(); }
 
 void submit_blocking(scheduler& s, blocking_job& job) { blocking_of(s).submit(job); }
 

@@ -42,8 +42,8 @@ namespace skua::detail {
 
 class blocking_pool {
 public:
-  // `drained`: called whenever outstanding() has fallen to 0, by the thread that ended the last piece of work, under the pool's lock (virtual
-  // time goes on then). It must not call the pool.
+  // `drained`: called whenever outstanding() has fallen to 0, without a lock, by the thread that ended or withdrew the last job (virtual time
+  // goes on then).
   explicit blocking_pool(options const& o, std::function<void()> drained = {});
   ~blocking_pool();   // as stop()
   blocking_pool(blocking_pool const&) = delete;
@@ -54,13 +54,7 @@ public:
   // Any thread. True: the job has not begun and never will.
   [[nodiscard]] bool withdraw(blocking_job& job) noexcept;
 
-  // Work of other parts that ends on a thread that is not the runtime's (oneTBB, the kernel): counted in outstanding(), and waited for by stop(),
-  // so that no such thread is still waking a coroutine when the runtime is gone. end_outside() comes after what it completes was scheduled.
-  void begin_outside() noexcept;   // on a worker
-  void end_outside() noexcept;     // any thread
-
-  // Any thread, at any time. Jobs that have begun and not ended; those, the ones that wait, and work outside; threads, busy
-  // and idle.
+  // Any thread, at any time. Jobs that have begun and not ended; those and the ones that wait; threads, busy and idle.
   std::size_t active() const noexcept { return active_.load(std::memory_order_acquire); }
   std::size_t outstanding() const noexcept { return outstanding_.load(std::memory_order_acquire); }   // acquire: INV-BLOCK-2
   std::size_t threads() const noexcept { return thread_count_.load(std::memory_order_relaxed); }
@@ -95,6 +89,7 @@ private:
   void run(blocking_job& job) noexcept;
   bool sleep_locked(std::unique_lock<std::mutex>& lock) noexcept;
   void wake_locked(sleeper& s) noexcept;
+  void count_down() noexcept;
 
   std::size_t const max_threads_;
   std::chrono::milliseconds const keep_alive_;

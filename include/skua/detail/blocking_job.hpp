@@ -32,9 +32,4 @@ void submit_blocking(scheduler& s, blocking_job& job);
 // Any thread. True: the job has not begun and never will. False: it has begun, or has ended.
 [[nodiscard]] bool withdraw_blocking(blocking_job& job) noexcept;
 
-// Around work that is handed to threads that are not the runtime's: it is waited for at shutdown, and virtual time stands still meanwhile.
-// end_outside_work() is called after the completion was scheduled, and is the last that such a thread knows of the runtime.
-void begin_outside_work(scheduler& s) noexcept;
-void end_outside_work(scheduler& s) noexcept;
-
 } // namespace skua::detail
