@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The deque under load: an owner that pushes, pops and takes the oldest at random, thieves that steal all the time. Every id is seen exactly
-// once, by whomever, with what was written into it before the push. The ring starts with two slots: it grows, and wraps all the time.
-// SKUA_STRESS_ITEMS: how many (default 400,000). SKUA_SEED replays the owner's choices.
+// once, by whomever, with what was written into it before the push. Every round begins with a ring of two slots: it wraps and grows.
+// The lifo slot beside the deque, with an owner that fills and empties it and a thief that takes by CAS, is a round of its own.
+//
+// usage: deque_stress [--seconds S] [--seed N] [--workers THIEVES]
 #include "skua/detail/deque.hpp"
 #include <atomic>
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
-#include <gtest/gtest.h>
+#include <cstring>
 #include <memory>
 #include <random>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -16,86 +19,107 @@ namespace {
 
 using skua::detail::item;
 
-unsigned long from_environment(char const* name, unsigned long otherwise) {
-  char const* const s = std::getenv(name);
-  return s != nullptr ? std::strtoul(s, nullptr, 10) : otherwise;
+std::atomic<int> failures{0};
+void expect(bool good, char const* what, item x) {
+  if (good || failures.fetch_add(1) >= 20) return;
+  std::printf("item %llu: %s\n", static_cast<unsigned long long>(x), what);
 }
 
-struct load {
-  explicit load(std::size_t n) : contents(n + 1), seen(std::make_unique<std::atomic<unsigned char>[]>(n + 1)), items(n) {}
-  ~load() { queue.release(); }
+class round_of_work {
+public:
+  explicit round_of_work(std::size_t n)
+      : contents_(n + 1), seen_(std::make_unique<std::atomic<unsigned char>[]>(n + 1)), items_(n) {
+    queue_.init(2);
+  }
+  ~round_of_work() { queue_.release(); }
 
+  void steal_and_pop(unsigned seed, unsigned thieves, unsigned burst) {
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i != thieves; ++i)
+      threads.emplace_back([this] {
+        bool lost = false;
+        while (!done_.load(std::memory_order_acquire)) {
+          take(queue_.steal(lost));
+          if (queue_.looks_empty()) std::this_thread::yield();
+        }
+      });
+    std::mt19937 engine(seed);
+    auto const below = [&](unsigned n) { return static_cast<unsigned>(engine()) % n; };
+    for (item next = 1; next <= items_;) {
+      for (unsigned n = 1 + below(burst); n != 0 && next <= items_; --n) queue_.push(make(next++));
+      for (unsigned n = below(burst); n != 0; --n) take(below(4) == 0 ? queue_.take_oldest() : queue_.pop());
+    }
+    while (!queue_.looks_empty()) take(queue_.pop());
+    finish(threads);
+  }
+
+  void lifo_slot() {
+    std::vector<std::thread> threads;
+    threads.emplace_back([this] {
+      while (!done_.load(std::memory_order_acquire)) {
+        item x = queue_.lifo.load(std::memory_order_relaxed);
+        if (x != 0 && queue_.lifo.compare_exchange_strong(x, 0, std::memory_order_acquire, std::memory_order_relaxed)) take(x);
+      }
+    });
+    for (item next = 1; next <= items_; ++next) {
+      make(next);
+      if (queue_.lifo.load(std::memory_order_relaxed) == 0)
+        queue_.lifo.store(next, std::memory_order_release);
+      else
+        take(queue_.lifo.exchange(next, std::memory_order_acq_rel));
+      if (next % 3 == 0) take(queue_.lifo.exchange(0, std::memory_order_acq_rel));
+    }
+    take(queue_.lifo.exchange(0, std::memory_order_acq_rel));
+    finish(threads);
+  }
+
+private:
+  item make(item x) {
+    contents_[x] = x * 3;
+    return x;
+  }
   void take(item x) {
     if (x == 0) return;
-    ASSERT_LE(x, items);
-    EXPECT_EQ(contents[x], x * 3);
-    EXPECT_EQ(seen[x].fetch_add(1, std::memory_order_relaxed), 0) << "taken twice: " << x;
+    if (x > items_) return expect(false, "was never pushed", x);
+    expect(contents_[x] == x * 3, "has the wrong contents", x);
+    expect(seen_[x].fetch_add(1, std::memory_order_relaxed) == 0, "was taken twice", x);
   }
-  void thief() {
-    bool lost = false;
-    while (!done.load(std::memory_order_acquire)) {
-      take(queue.steal(lost));
-      if (queue.looks_empty()) std::this_thread::yield();
-    }
-  }
-  void owner(unsigned long seed, unsigned burst) {
-    std::mt19937 engine(static_cast<std::mt19937::result_type>(seed));
-    auto const random = [&] { return static_cast<unsigned>(engine()); };
-    for (item next = 1; next <= items;) {
-      for (unsigned n = 1 + random() % burst; n != 0 && next <= items; --n, ++next) {
-        contents[next] = next * 3;
-        queue.push(next);
-      }
-      for (unsigned n = random() % burst; n != 0; --n) take(random() % 4 == 0 ? queue.take_oldest() : queue.pop());
-    }
-    while (!queue.looks_empty()) take(queue.pop());
-  }
-  void run(unsigned thieves, unsigned burst) {
-    unsigned long const seed = from_environment("SKUA_SEED", std::random_device{}());
-    SCOPED_TRACE("replay with SKUA_SEED=" + std::to_string(seed));
-    queue.init(2);
-    std::vector<std::thread> threads;
-    for (unsigned i = 0; i != thieves; ++i) threads.emplace_back([this] { thief(); });
-    owner(seed, burst);
-    done.store(true, std::memory_order_release);
+  void finish(std::vector<std::thread>& threads) {
+    done_.store(true, std::memory_order_release);
     for (auto& t : threads) t.join();
-    for (item x = 1; x <= items; ++x) ASSERT_EQ(seen[x].load(std::memory_order_relaxed), 1) << "lost: " << x;
+    for (item x = 1; x <= items_; ++x) expect(seen_[x].load(std::memory_order_relaxed) == 1, "is lost", x);
   }
 
-  skua::detail::work_deque<> queue;
-  std::vector<item> contents;
-  std::unique_ptr<std::atomic<unsigned char>[]> seen;
-  std::size_t items;
-  std::atomic<bool> done{false};
+  skua::detail::work_deque<> queue_;
+  std::vector<item> contents_;
+  std::unique_ptr<std::atomic<unsigned char>[]> seen_;
+  std::size_t items_;
+  std::atomic<bool> done_{false};
 };
 
-std::size_t items() { return from_environment("SKUA_STRESS_ITEMS", 400'000); }
-
-TEST(DequeStress, nearly_empty_with_one_thief) { load(items()).run(1, 2); }
-TEST(DequeStress, nearly_empty_with_three_thieves) { load(items()).run(3, 3); }
-TEST(DequeStress, grows_in_bursts) { load(items()).run(2, 3000); }
-
-// The lifo slot beside the deque: the owner fills and empties it, a thief takes by CAS.
-TEST(DequeStress, lifo_slot_is_taken_by_one) {
-  load l(items());
-  std::thread thief([&] {
-    while (!l.done.load(std::memory_order_acquire)) {
-      item x = l.queue.lifo.load(std::memory_order_relaxed);
-      if (x != 0 && l.queue.lifo.compare_exchange_strong(x, 0, std::memory_order_acquire, std::memory_order_relaxed)) l.take(x);
-    }
-  });
-  for (item next = 1; next <= l.items; ++next) {
-    l.contents[next] = next * 3;
-    if (l.queue.lifo.load(std::memory_order_relaxed) == 0)
-      l.queue.lifo.store(next, std::memory_order_release);
-    else
-      l.take(l.queue.lifo.exchange(next, std::memory_order_acq_rel));
-    if (next % 3 == 0) l.take(l.queue.lifo.exchange(0, std::memory_order_acq_rel));
-  }
-  l.take(l.queue.lifo.exchange(0, std::memory_order_acq_rel));
-  l.done.store(true, std::memory_order_release);
-  thief.join();
-  for (item x = 1; x <= l.items; ++x) ASSERT_EQ(l.seen[x].load(std::memory_order_relaxed), 1) << "lost: " << x;
-}
-
 } // namespace
+
+int main(int argc, char** argv) {
+  double seconds = 5;
+  auto seed = static_cast<unsigned>(std::random_device{}());
+  unsigned thieves = 3;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (std::strcmp(argv[i], "--seconds") == 0) seconds = std::atof(argv[i + 1]);
+    if (std::strcmp(argv[i], "--seed") == 0) seed = static_cast<unsigned>(std::strtoul(argv[i + 1], nullptr, 10));
+    if (std::strcmp(argv[i], "--workers") == 0) thieves = static_cast<unsigned>(std::strtoul(argv[i + 1], nullptr, 10));
+  }
+  std::printf("seed %u, %u thieves\n", seed, thieves);
+  auto const end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  std::uint64_t rounds = 0;
+  do {
+    constexpr std::size_t items = 100'000;
+    round_of_work(items).steal_and_pop(seed, 1, 2);          // nearly empty: the last item, and indices used again
+    round_of_work(items).steal_and_pop(seed, thieves, 3);
+    round_of_work(items).steal_and_pop(seed, thieves, 3000); // grows
+    round_of_work(items).lifo_slot();
+    ++rounds;
+    ++seed;
+  } while (failures == 0 && std::chrono::steady_clock::now() < end);
+  std::printf("%s: %llu rounds\n", failures == 0 ? "ok" : "FAILED", static_cast<unsigned long long>(rounds));
+  return failures == 0 ? 0 : 1;
+}

@@ -12,12 +12,17 @@ namespace {
 bool no_memory = false;
 }
 
-// The rings are allocated by these. The sanitizers have their own: there, tests that need memory to run out are skipped.
+// The slots of a ring are allocated by it. The sanitizers have their own: there, tests that need memory to run out are skipped.
 #if !SKUA_ASAN && !SKUA_TSAN
 #define SKIP_UNLESS_MEMORY_CAN_RUN_OUT() (void)0
-void* operator new[](std::size_t n, std::nothrow_t const&) noexcept { return no_memory ? nullptr : std::malloc(n); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+void* operator new[](std::size_t n, std::nothrow_t const&) noexcept {
+  if (no_memory) return nullptr;
+  try {
+    return ::operator new[](n);
+  } catch (std::bad_alloc const&) {
+    return nullptr;
+  }
+}
 #else
 #define SKIP_UNLESS_MEMORY_CAN_RUN_OUT() GTEST_SKIP() << "operator new[] belongs to the sanitizer"
 #endif

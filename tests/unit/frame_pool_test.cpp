@@ -278,27 +278,24 @@ TEST(TaskPool, reuses_no_block_that_was_freed_during_an_enumeration) {
   std::atomic<bool> done{false};
   std::atomic<int> reused{0};
   std::atomic<std::uint64_t> allocations{0};
-  std::vector<std::thread> threads;
-  for (int t = 0; t != 2; ++t)
-    threads.emplace_back([&] {
-      std::vector<void*> live(64);
-      for (std::uint64_t i = 0; !done.load(std::memory_order_relaxed); ++i) {
-        void*& p = live[i * 7 % live.size()];
-        if (p != nullptr) {
-          header_of(p).state.store(1, std::memory_order_release);   // free
-          tasks.deallocate(p, 128);
-        }
-        p = tasks.allocate(128);
-        header_of(p).generation.fetch_add(1, std::memory_order_relaxed);
-        header_of(p).state.store(2, std::memory_order_release);   // live
-        allocations.fetch_add(1, std::memory_order_relaxed);
-      }
-      for (void* p : live)
-        if (p != nullptr) {
-          header_of(p).state.store(1, std::memory_order_release);
-          tasks.deallocate(p, 128);
-        }
-    });
+  std::vector<std::atomic<void*>> slots(256);   // one thread fills them, the other empties them: blocks travel through the depot
+  auto const bury = [](void* p) {
+    if (p == nullptr) return;
+    header_of(p).state.store(1, std::memory_order_release);   // free
+    tasks.deallocate(p, 128);
+  };
+  std::thread filler([&] {
+    for (std::size_t i = 0; !done.load(std::memory_order_relaxed); ++i) {
+      void* const p = tasks.allocate(128);
+      header_of(p).generation.fetch_add(1, std::memory_order_relaxed);
+      header_of(p).state.store(2, std::memory_order_release);   // live
+      allocations.fetch_add(1, std::memory_order_relaxed);
+      bury(slots[i * 7 % slots.size()].exchange(p, std::memory_order_acq_rel));
+    }
+  });
+  std::thread emptier([&] {
+    for (std::size_t i = 0; !done.load(std::memory_order_relaxed); ++i) bury(slots[i * 11 % slots.size()].exchange(nullptr, std::memory_order_acq_rel));
+  });
   for (int round = 0; round != 300; ++round) {
     struct found {
       header* h;
@@ -319,7 +316,9 @@ TEST(TaskPool, reuses_no_block_that_was_freed_during_an_enumeration) {
   std::uint64_t const before = allocations.load();
   while (allocations.load() == before) std::this_thread::yield();   // the gate is open again
   done.store(true);
-  for (auto& t : threads) t.join();
+  filler.join();
+  emptier.join();
+  for (auto& slot : slots) bury(slot.load());
 }
 
 TEST(TaskPool, counts_what_is_live) {
