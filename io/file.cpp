@@ -74,7 +74,8 @@ task<std::size_t> read_pieces(handle_ref h, std::uint64_t offset, std::span<std:
     std::int64_t n = read_cached(*h, offset + done, rest);
     if (n < 0) {
       transfer_request request(file_action::read, *h, offset + done, rest.data(), rest.size());
-      n = co_await request;
+      do n = co_await request;
+      while (request.again());
     }
     if (n == -ECANCELED) co_await this_task::checkpoint();
     if (n < 0) file_failed(n, "read", h->path);
@@ -88,7 +89,9 @@ task<> write_pieces(handle_ref h, std::uint64_t offset, std::span<std::byte cons
   for (std::size_t done = 0; done < from.size();) {
     auto const rest = from.subspan(done);
     transfer_request request(file_action::write, *h, offset + done, const_cast<std::byte*>(rest.data()), rest.size());
-    std::int64_t const n = co_await request;
+    std::int64_t n;
+    do n = co_await request;
+    while (request.again());
     if (n == -ECANCELED) co_await this_task::checkpoint();
     if (n <= 0) file_failed(n == 0 ? -EIO : n, "write", h->path);
     done += static_cast<std::size_t>(n);
@@ -97,14 +100,18 @@ task<> write_pieces(handle_ref h, std::uint64_t offset, std::span<std::byte cons
 
 task<> sync_handle(handle_ref h, file_action how) {
   plain_request request(how, *h);
-  std::int64_t const r = co_await request;
+  std::int64_t r;
+  do r = co_await request;
+  while (request.again());
   if (r == -ECANCELED) co_await this_task::checkpoint();
   if (r < 0) file_failed(r, "sync", h->path);
 }
 
 task<std::uint64_t> size_of(handle_ref h) {
   status_request request(*h);
-  std::int64_t const r = co_await request;
+  std::int64_t r;
+  do r = co_await request;
+  while (request.again());
   if (r == -ECANCELED) co_await this_task::checkpoint();
   if (r < 0) file_failed(r, "get the size of", h->path);
   co_return request.status.stx_size;
@@ -114,7 +121,9 @@ task<std::uint64_t> size_of(handle_ref h) {
 task<> close_handle(handle_ref h) {
   if (!h->only_owner()) co_return;
   plain_request request(file_action::close, *h);
-  std::int64_t const r = co_await request;
+  std::int64_t r;
+  do r = co_await request;
+  while (request.again());
   if (r == -ECANCELED) co_await this_task::checkpoint();
   h->fd = -1;
   if (r < 0) file_failed(r, "close", h->path);
@@ -154,6 +163,11 @@ std::coroutine_handle<> file_request::await_suspend(std::coroutine_handle<> h) {
   return suspend(*this);
 }
 
+bool file_request::again() noexcept {
+  if (on_thread || (result != -EAGAIN && result != -EINTR)) return false;
+  return on_thread = true;
+}
+
 void file_handle::destroy() noexcept {
   if (fd >= 0) ::close(fd);
   delete this;
@@ -167,7 +181,9 @@ task<file> file::open(std::string path, open_mode mode, unsigned permissions) {
   file opened(new detail::file_handle(-1, std::move(path)));
   detail::file_handle& h = *opened.handle_;
   detail::open_request request(h.path, flags, permissions);
-  std::int64_t const fd = co_await request;
+  std::int64_t fd;
+  do fd = co_await request;
+  while (request.again());
   if (fd == -ECANCELED) co_await this_task::checkpoint();
   if (fd < 0) detail::file_failed(fd, "open", h.path);
   h.fd = static_cast<int>(fd);

@@ -42,6 +42,7 @@ struct file_request : operation, blocking_job {
 
   file_action action;
   bool in_flight = false;
+  bool on_thread = false;   // not through a ring
   unsigned permissions = 0;
   int fd = -1;
   int flags = 0;
@@ -57,6 +58,9 @@ struct file_request : operation, blocking_job {
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h);
   std::int64_t await_resume() const noexcept { return result; }
+
+  // Is it to be awaited once more? The ring may give up what a thread would go on with (no memory, a descriptor in non-blocking mode).
+  [[nodiscard]] bool again() noexcept;
 };
 
 // Carries the request out on this thread, which may block. EINTR is not seen outside.

@@ -82,7 +82,9 @@ struct two_paths_request : file_request {
 
 task<file> create_beside(temporary_file& made, std::string const& target) {
   two_paths_request request(file_action::open_beside, made.path(), target);
-  std::int64_t const fd = co_await request;
+  std::int64_t fd;
+  do fd = co_await request;
+  while (request.again());
   if (fd == -ECANCELED) co_await this_task::checkpoint();
   if (fd < 0) file_failed(fd, "create", made.path());
   made.created();
@@ -102,7 +104,9 @@ task<> replace_file(std::string path, std::span<std::byte const> bytes, bool dur
   if (durably) co_await f.sync();
   co_await f.close();
   two_paths_request request(durably ? file_action::replace_durably : file_action::replace, made.path(), path);
-  std::int64_t const r = co_await request;
+  std::int64_t r;
+  do r = co_await request;
+  while (request.again());
   if (r == -ECANCELED) co_await this_task::checkpoint();
   if (r < 0) file_failed(r, "replace", path);
   made.renamed();
