@@ -27,5 +27,5 @@ int main(int argc, char** argv) {
   example::command_line line("tutorial_gather", "Three fetches of 2, 5 and 7 s run together; their results are printed in order.");
   line.number("--scale", scale, 0, 1000, "multiplies the delays");
   line.parse(argc, argv);
-  skua::run(fetch_all(scale));
+  return line.run([&] { skua::run(fetch_all(scale)); });
 }

@@ -37,5 +37,5 @@ static skua::task<> calculate() {
 int main(int argc, char** argv) {
   example::command_line line("tutorial_tasks", "Two tasks run at the same time; their results are awaited. Takes two seconds.");
   line.parse(argc, argv);
-  skua::run(calculate());
+  return line.run([] { skua::run(calculate()); });
 }

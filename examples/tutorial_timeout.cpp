@@ -29,5 +29,5 @@ int main(int argc, char** argv) {
   example::command_line line("tutorial_timeout", "A fetch of 15 s under a timeout of 10 s.");
   line.number("--scale", scale, 0, 1000, "multiplies the delays");
   line.parse(argc, argv);
-  skua::run(fetch_with_a_limit(scale));
+  return line.run([&] { skua::run(fetch_with_a_limit(scale)); });
 }

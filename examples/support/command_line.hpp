@@ -4,12 +4,15 @@
 //     unsigned port = 0;
 //     example::command_line line("echo_server", "Sends back what it receives.");
 //     line.number("--port", port, 0u, 65535u, "port to listen on; 0: any free one");
-//     line.parse(argc, argv);      // prints the help and exits with 0, or says what is wrong and exits with 2
+//     line.parse(argc, argv);               // prints the help and exits with 0, or says what is wrong and exits with 2
+//     return line.run([&] { serve(port); });
 #pragma once
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -106,6 +109,23 @@ public:
     if (error != std::errc{} || end != text.data() + text.size() || !(value >= lowest && value <= highest)) return false;
     variable = value;
     return true;
+  }
+
+  // Calls the program's body and gives main()'s exit code: the body's if it returns an int, or 0; 2 for a bad option of the runtime (also from the
+  // environment), 1 for any other failure. Says what is wrong.
+  template <class Body>
+  int run(Body body) const {
+    try {
+      if constexpr (std::is_void_v<std::invoke_result_t<Body>>)
+        return body(), 0;
+      else
+        return body();
+    } catch (std::invalid_argument const& e) {
+      fail(e.what());
+    } catch (std::exception const& e) {
+      std::fprintf(stderr, "%s: %s\n", program_.c_str(), e.what());
+      return 1;
+    }
   }
 
   // Says what is wrong and leaves with 2.
