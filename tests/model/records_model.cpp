@@ -5,6 +5,7 @@
 // has a record at the start. The request visits everything itself, or is cut off after one or two records and continued by a worker.
 // Checked: INV-STOP-3 (no branch stays suspended after the request; nobody is told twice), INV-STOP-4 (each record is made and linked
 // once, by the branch that made the list non-empty), INV-STOP-6 (`above` has one writer: a race otherwise), no walker stays inside.
+// runs: random 300000, bound2
 #include "relacy_sync.hpp"
 #include "skua/detail/stop_core.hpp"
 

@@ -32,6 +32,7 @@
 //     s|inner [stop]    0 [stop]            end_scope                  the last branch goes on with the parent
 //     ..|held           ..|held|done        end_scope                  the last branch leaves that to the walker
 //     ..|held|done      stop                leave_walk                 sink.ended
+//     0 [stop]          (unchanged)         end_scope                  s was never connected: it ends as if it were
 //
 // scope.head: one word per join, in the parent's frame; 0 until something happens
 //     bit 0  stop     requested
@@ -192,11 +193,10 @@ struct stop_core {
     } while (!r.word_.compare_exchange_strong(seen, next, acq_rel, relaxed));   // release: the results, to leave_walk
     return next & done ? ended::walker_goes_on : next & stop ? ended::go_on_stopped : ended::go_on;
   }
-  // The same where the scope may not be connected to `above`, or nobody made that word: a scope whose branches never suspended, but were
-  // lost without a record (INV-STOP-4).
+  // The same where nobody may have made the word above, or connected the scope to it (it is 0 then): no branch suspended, but one was lost
+  // without a record (INV-STOP-4).
   [[nodiscard]] static ended detach(branch_word* above, scope& s) noexcept {
-    if (above == nullptr || (above->word_.load(relaxed) & ~word_bits) != of(s)) return ended::go_on;
-    return end_scope(*above, s);
+    return above != nullptr ? end_scope(*above, s) : ended::go_on;
   }
 
   // ------------------------------------------------------------------------------------------------ records
