@@ -32,8 +32,8 @@
 // it was inserted comes after what was due by then. Who wakes exactly at earliest(), as a virtual clock does, gets exact order.
 //
 // Bounded: one advance() hands out at most max_count entries and cascades at most `cascade_limit`; it says `more` when that was not enough.
-// Two passes are not bounded, and rare: a slot of the finest level that is due in part is looked through as a whole (its entries lie within 1.024 us),
-// and so is the ring `far`, once in 52 days.
+// Two passes are not bounded, and rare: a slot of the finest level that is due in part is looked through as a whole (its entries lie
+// within 1.024 us), and so is the ring `far`, once in 52 days.
 //
 // Rejected: a finest tick of 65 us sorted when it becomes current (one cascade less, but an insertion into the current tick is
 // no longer O(1), and a late worker fires out of order); 256 slots a level (fewer cascades; 24 KiB a worker); a minimum for each slot
@@ -51,7 +51,7 @@ struct timer_shape {
   static constexpr unsigned tick_bits = 10;   // finer than any wake-up is punctual, coarse enough to save two levels
   static constexpr unsigned slot_bits = 6;    // one machine word of bits a level
   static constexpr unsigned levels = 7;
-  static constexpr unsigned cascade_limit = 512;   // entries; bounds how long the lock is held: 5 to 20 us (bench/timer_bench)
+  static constexpr unsigned cascade_limit = 512;   // entries; bounds how long the lock is held: 1 to 5 us in cache (bench/timer_bench)
   static constexpr unsigned scan_limit = 16;       // entries looked at for an exact minimum: a guess
 };
 

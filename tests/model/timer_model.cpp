@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Timers: a branch arms one, two expirers fire what is due, a stop request disarms it. Whoever goes on with the branch buries the frame,
 // builds the next one in the same memory, and arms that, on the same queue or another: two rounds. A second timer, armed and disarmed by one of the
-// expirers, is its neighbour in the ring; it dies by a count of two parties, as that of timeout() does. The operation's word is the shipping one (stop_core.hpp), the wheel a small one.
+// expirers, is its neighbour in the ring; it dies by a count of two parties, as that of timeout() does. The operation's word is the shipping
+// one (stop_core.hpp), the wheel a small one.
 // Checked: INV-TIMER-1 (each round ends exactly once), INV-TIMER-2 and 3 (races and uses after death on the frame, and on what it holds),
 // INV-TIMER-4 and 5 (bounds and alarms when all is quiet), INV-TIMER-6.
 // runs: random 300000, bound2

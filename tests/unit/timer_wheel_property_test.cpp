@@ -162,7 +162,8 @@ void behaves_like_a_multimap(std::uint64_t start) {
 }
 
 RC_GTEST_PROP(TimerWheelProperty, the_shipping_wheel_behaves_like_a_multimap, ()) {
-  behaves_like_a_multimap<timer_shape>(*rc::gen::element<std::uint64_t>(0, 123'456'789'012'345, (std::uint64_t{1} << 52) - 3000, ~std::uint64_t{0} - 100'000));
+  behaves_like_a_multimap<timer_shape>(
+      *rc::gen::element<std::uint64_t>(0, 123'456'789'012'345, (std::uint64_t{1} << 52) - 3000, ~std::uint64_t{0} - 100'000));
 }
 RC_GTEST_PROP(TimerWheelProperty, a_tiny_wheel_behaves_like_a_multimap, ()) {
   behaves_like_a_multimap<tiny_shape>(*rc::gen::element<std::uint64_t>(0, 250, 1'000'003));
