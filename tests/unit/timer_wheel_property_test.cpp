@@ -29,7 +29,7 @@ struct command {
 };
 void showValue(command const& c, std::ostream& out) {
   static char const* const names[] = {"insert_ahead", "insert_equal", "insert_past", "insert_zero", "insert_never",
-                                      "remove",       "advance",      "advance_few", "wake"};
+                                      "remove", "advance", "advance_few", "wake"};
   out << names[c.what] << '(' << c.magnitude << ", " << c.random << ')';
 }
 rc::Gen<command> any_command() {
