@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// The worker's side: the set, waiting, kick and alarm. io_thread.cpp has the I/O thread.
+#include "io/epoll_driver.hpp"
+#include "io/descriptor.hpp"
+#include "skua/detail/config.hpp"
+#include <cerrno>
+#include <ctime>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <system_error>
+#include <unistd.h>
+
+namespace skua::detail {
+
+namespace {
+
+constexpr std::uint64_t second_ns = 1'000'000'000;
+
+timespec to_timespec(std::uint64_t ns) noexcept {
+  return {static_cast<std::time_t>(ns / second_ns), static_cast<long>(ns % second_ns)};
+}
+
+std::uint64_t next_serial() noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+[[noreturn]] void fail(char const* what) { throw std::system_error(errno, std::system_category(), what); }
+
+// Kernels before 5.11 lack it: whole milliseconds then, rounded up. A nap is ten times as long as it should be; nothing else is lost.
+int wait_at_most(int set, epoll_event* events, int most, std::uint64_t timeout_ns) noexcept {
+  static std::atomic<bool> refused{false};
+  if (!refused.load(std::memory_order_relaxed)) {
+    timespec const t = to_timespec(timeout_ns);
+    int const n = ::epoll_pwait2(set, events, most, &t, nullptr);
+    if (n >= 0 || errno != ENOSYS) return n;
+    refused.store(true, std::memory_order_relaxed);
+  }
+  std::uint64_t const ms = (timeout_ns + 999'999) / 1'000'000;
+  return ::epoll_wait(set, events, most, static_cast<int>(ms < 1'000'000 ? ms : 1'000'000));
+}
+
+} // namespace
+
+epoll_driver::epoll_driver(settings s) : settings_(std::move(s)), serial_(next_serial()) {
+  try {
+    if ((epoll_fd_ = ::epoll_create1(EPOLL_CLOEXEC)) < 0) fail("skua: epoll_create1");
+    if ((kick_fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) fail("skua: eventfd");
+    if ((timer_fd_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) < 0) fail("skua: timerfd_create");
+    if ((errno = control(kick_fd_, EPOLLIN, kick_data)) != 0) fail("skua: epoll_ctl");
+    if ((errno = control(timer_fd_, EPOLLIN | EPOLLET, alarm_data)) != 0) fail("skua: epoll_ctl");
+  } catch (...) {
+    close_all();
+    throw;
+  }
+}
+
+epoll_driver::~epoll_driver() {
+  SKUA_CHECK(!thread_.joinable(), "a driver is stopped before it is destroyed");
+  close_all();
+}
+
+void epoll_driver::close_all() noexcept {
+  for (int* fd : {&timer_fd_, &kick_fd_, &epoll_fd_})
+    if (*fd >= 0) ::close(*fd), *fd = -1;
+}
+
+std::uint64_t epoll_driver::now_ns() noexcept {
+  timespec t;
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * second_ns + static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+// ------------------------------------------------------------------------------------------------ the set
+
+int epoll_driver::control(int fd, std::uint32_t events, std::uint64_t data) noexcept {
+  epoll_event e{};
+  e.events = events;
+  e.data.u64 = data;
+  if (::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &e) == 0) return 0;
+  if (errno != EEXIST) return errno;   // for another direction, or left behind by somebody who has released it
+  return ::epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &e) == 0 ? 0 : errno;
+}
+
+void epoll_driver::forget(int fd) noexcept { ::epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr); }
+
+void epoll_driver::watch(int fd, event_source& s) {
+  unsigned const n = source_count_.fetch_add(1, std::memory_order_relaxed);
+  SKUA_CHECK(n < most_sources, "a driver watches a few event sources at most");
+  sources_[n].store(&s, std::memory_order_release);   // pairs with harvest(); the kernel orders it as well, but tools do not see that
+  if ((errno = control(fd, EPOLLIN | EPOLLET, source_data + n)) != 0) fail("skua: epoll_ctl");
+}
+
+// ------------------------------------------------------------------------------------------------ waiting
+
+int epoll_driver::fetch(std::uint64_t timeout_ns, epoll_event* events) noexcept {
+  int const n = timeout_ns == forever_ns ? ::epoll_wait(epoll_fd_, events, most_events, -1)
+                : timeout_ns == 0        ? ::epoll_wait(epoll_fd_, events, most_events, 0)
+                                         : wait_at_most(epoll_fd_, events, most_events, timeout_ns);
+  SKUA_CHECK(n >= 0 || errno == EINTR, "epoll_wait failed");
+  return n < 0 ? 0 : n;
+}
+
+// True: something came.
+bool epoll_driver::harvest(std::uint64_t timeout_ns, ready_list& out, bool consume_kick) noexcept {
+  static_assert(2 * most_events < ready_list::capacity, "ready I/O leaves room for timers");
+  SKUA_DCHECK(out.size() == 0, "a wait starts with an empty list");
+  epoll_event events[most_events];
+  int const n = fetch(timeout_ns, events);
+  bool alarm = false;
+  for (int i = 0; i != n; ++i) {
+    std::uint64_t const data = events[i].data.u64;
+    if (data < first_special) [[likely]] {
+      deliver_event(data, events[i].events, out);
+    } else if (data == alarm_data) {
+      alarm = true;
+    } else if (data != kick_data) {
+      sources_[data - source_data].load(std::memory_order_acquire)->on_event(out);
+    } else if (consume_kick) {   // INV-IO-2
+      std::uint64_t kicks;
+      [[maybe_unused]] ssize_t const r = ::read(kick_fd_, &kicks, sizeof kicks);
+    }
+  }
+  if (alarm) host_->expire_timers(now_ns(), out);
+  return n != 0;
+}
+
+void epoll_driver::wait(std::uint64_t timeout_ns, ready_list& out) noexcept {
+  harvest(timeout_ns, out, true);
+  polled_ns_.store(now_ns(), std::memory_order_relaxed);
+}
+
+// The I/O thread is on its way into epoll: let it go first, so that we wait above it. Only a matter of cost, so it is bounded. (20: a guess; the
+// thread needs one system call to get there, if it has a processor.)
+void epoll_driver::before_wait() noexcept {
+  for (int i = 0; i != 20 && io_state_.load(std::memory_order_relaxed) == entering; ++i) ::sched_yield();
+}
+
+void epoll_driver::kick() noexcept {
+  std::uint64_t const one = 1;
+  ssize_t r;
+  do r = ::write(kick_fd_, &one, sizeof one);
+  while (r < 0 && errno == EINTR);
+}
+
+// Any time has passed at 1 ns after boot; 0 would disarm it.
+void epoll_driver::set_alarm(std::uint64_t deadline_ns) noexcept {
+  itimerspec t{};
+  if (deadline_ns != forever_ns) t.it_value = to_timespec(deadline_ns != 0 ? deadline_ns : 1);
+  ::timerfd_settime(timer_fd_, TFD_TIMER_ABSTIME, &t, nullptr);
+}
+
+epoll_statistics epoll_driver::statistics() const noexcept {
+  return {harvested_.load(std::memory_order_relaxed), strayed_.load(std::memory_order_relaxed), wakes_.load(std::memory_order_relaxed)};
+}
+
+} // namespace skua::detail

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// The driver that waits in epoll: an idle worker above, a dedicated I/O thread below it, in the same epoll set (D9).
+//
+// The kernel's queue of waiters is the arbiter. epoll wakes one waiter for an event, and the latest to wait first. The I/O thread waits below, the holder
+// of the poller role (an idle worker) above it. So an event goes to the worker, without a hand-over; while no worker waits it goes to the I/O thread at
+// once; and nobody wakes periodically. That epoll wakes the latest first is not documented: only cost depends on it, never correctness
+// (epoll_order.hpp probes it; `statistics.strayed` counts how often it did not hold).
+//
+// Words
+//   io_state_   in        the I/O thread waits in epoll, or is about to
+//               cool      it keeps out of the way: the workers are busy, and poll when they run dry
+//               deep      it sleeps, because a worker holds the role; whoever gives the role up must wake it
+//               entering  it was woken, and is on its way into epoll
+//                 in, entering -> deep, cool; cool -> in; .. -> in    the I/O thread
+//                 deep -> entering                                    role_released(), CAS; then it wakes the thread
+//               It is the futex that the thread sleeps on.
+//   kick_fd_    an eventfd, level-triggered: it stays until it is consumed, and only the holder of the role consumes it. The I/O thread never does.
+//   timer_fd_   a timerfd, edge-triggered: the alarm. Never read: setting it clears it.
+//   Descriptors are edge-triggered: whoever fetches an event has it alone.
+//
+// The I/O thread
+//   1. As long as a worker has polled less than `bound` ago and nobody holds the role: cool.
+//   2. If somebody holds the role: deep; looks at the role again; sleeps without a time-out.
+//   3. in: waits in epoll without a time-out (unless the host's monitor wants one).
+//   4. Gives the batch to the host, which wakes a worker, rather the holder (it waited below us; when it waits again it is above).
+//   5. If nobody holds the role: cools down for `bound` from now. Then 1.
+// It runs no user code, and waits for nobody: so no task can delay events or timers by more than `bound` and the kernel's own scheduling.
+//
+// INV-IO-1  When everything sleeps, every event has been harvested: the I/O thread is in epoll, or it is deep and somebody holds the role. Who gives the
+//           role up does so on every path by way of role_released(), before it runs anything; the I/O thread says `deep`, then looks at the role: seq_cst on both
+//           sides.
+// INV-IO-2  A kick is consumed by a holder only, and before it gives the role up: later it might be its successor's.
+// INV-IO-3  An event or alarm is harvested within `bound` while no worker polls: a worker that polls harvests what is there, and the cool-down counts
+//           from then.
+// tests/model/poller.pml has the protocol of both sides.
+//
+// Rejected, with figures in docs/decisions/005-io-thread.md: an I/O thread that alone waits and hands everything over; everything through io_uring; an I/O
+// thread that ticks while the runtime is active.
+//
+// Thread safety: as driver.hpp says.
+#pragma once
+#include "scheduler/driver.hpp"
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <thread>
+
+struct epoll_event;
+
+namespace skua::detail {
+
+// Something with a descriptor that is neither a socket nor a timer: the completion queue of io_uring.
+class event_source {
+public:
+  // By whoever harvests: the descriptor has become readable since the last time. It must come to an end, and may add to `out` what it has room for; the
+  // rest goes through driver_host::submit().
+  virtual void on_event(ready_list& out) noexcept = 0;
+
+protected:
+  ~event_source() = default;
+};
+
+struct epoll_statistics {
+  std::uint64_t harvested = 0;   // events that the I/O thread took
+  std::uint64_t strayed = 0;     // of those, while a worker held the role and waited: against the order that epoll is hoped to keep
+  std::uint64_t wakes = 0;       // times that the I/O thread was woken, by epoll or out of the deep
+};
+
+class epoll_driver final : public driver {
+public:
+  struct settings {
+    std::uint64_t bound_ns = 500'000;   // options::io_bound
+    std::string name = "skua";          // the thread is called <name>-io
+  };
+  // Throws system_error.
+  explicit epoll_driver(settings s);
+  ~epoll_driver() override;
+  epoll_driver(epoll_driver const&) = delete;
+
+  char const* name() const noexcept override { return "epoll"; }
+  std::uint64_t now_ns() noexcept override;
+  void start(driver_host& host) override;
+  void stop() noexcept override;
+  void wait(std::uint64_t timeout_ns, ready_list& out) noexcept override;
+  void before_wait() noexcept override;
+  void role_released() noexcept override;
+  void kick() noexcept override;
+  void set_alarm(std::uint64_t deadline_ns) noexcept override;
+
+  // Edge-triggered, for reading. Before start(), or on a worker; `s` outlives stop(). Throws system_error.
+  void watch(int fd, event_source& s);
+  driver_host& host() const noexcept { return *host_; }
+  epoll_statistics statistics() const noexcept;
+
+  // For descriptors (descriptor.cpp): adds it to the set, or changes what it is there for. 0, or an error number.
+  [[nodiscard]] int control(int fd, std::uint32_t events, std::uint64_t data) noexcept;
+  void forget(int fd) noexcept;
+  std::uint64_t serial() const noexcept { return serial_; }   // unique in the process, from 1
+
+private:
+  enum state : std::uint32_t { in, cool, deep, entering };
+  static constexpr int most_events = 64;     // fetched at once: each completes two operations at most, and the rest of a ready_list is for timers
+  static constexpr unsigned most_sources = 8;
+
+  // What is no descriptor has an index beyond the table's.
+  static constexpr std::uint64_t first_special = std::uint64_t{0xffff0000} << 32, kick_data = first_special, alarm_data = first_special + 1,
+                                 source_data = first_special + 2;
+
+  bool harvest(std::uint64_t timeout_ns, ready_list& out, bool consume_kick) noexcept;
+  int fetch(std::uint64_t timeout_ns, ::epoll_event* events) noexcept;
+  void close_all() noexcept;
+
+  // io_thread.cpp
+  void run_io_thread() noexcept;
+  void wait_below() noexcept;
+  void cool_down() noexcept;
+  bool sink_deep() noexcept;
+  void sleep_while(state s, std::uint64_t timeout_ns) noexcept;
+  void wake_io_thread() noexcept;
+
+  settings const settings_;
+  std::uint64_t const serial_;
+  int epoll_fd_ = -1, kick_fd_ = -1, timer_fd_ = -1;
+  driver_host* host_ = nullptr;
+  std::atomic<event_source*> sources_[most_sources]{};
+  std::atomic<unsigned> source_count_{0};
+  std::thread thread_;
+
+  alignas(64) std::atomic<std::uint32_t> io_state_{entering};
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::uint64_t> harvested_{0}, strayed_{0}, wakes_{0};   // written by the I/O thread
+  alignas(64) std::atomic<std::uint64_t> polled_ns_{0};               // when a worker has polled last; relaxed: a hint how long to keep out of the way
+};
+
+} // namespace skua::detail
