@@ -223,7 +223,8 @@ item file_uring::next_woken() noexcept {
   return 0;
 }
 
-void file_uring::harvest(ready_list& out) noexcept {
+// What there is no room for makes the descriptor readable again.
+void file_uring::on_event(ready_list& out) noexcept {
   {
     std::lock_guard const lock(harvest_lock_);
     while (!out.full()) {

@@ -4,7 +4,7 @@
 //
 // One ring a runtime. The worker that awaits a request hands it to the kernel itself, and looks at once whether it has completed: what need not
 // wait for a device goes on without a thread switch. All other completions are announced on an eventfd, which the driver watches; whoever
-// waits in the driver then calls harvest().
+// waits in the driver then harvests.
 //
 // The life of a request
 //     submit     in_flight set; counted; then to the kernel, or into waiting_ if the kernel has as many as there is room for completions
@@ -19,6 +19,7 @@
 //
 // ThreadSanitizer does not see the kernel: the ring is annotated at submit and at harvest.
 #pragma once
+#include "io/epoll_driver.hpp"
 #include "io/file_threads.hpp"
 #include "io/uring.hpp"
 #include "scheduler/blocking_pool.hpp"
@@ -31,7 +32,7 @@
 
 namespace skua::detail {
 
-class file_uring final : public file_engine {
+class file_uring final : public file_engine, public event_source {
 public:
   // Errors: system_error where the kernel does not allow it, or does not have what is needed.
   explicit file_uring(blocking_pool& pool, unsigned max_in_kernel = 512);
@@ -41,8 +42,9 @@ public:
   [[nodiscard]] bool withdraw(file_request& r) noexcept override;
   std::size_t in_flight() const noexcept override { return in_flight_.load(std::memory_order_acquire) + threads_.in_flight(); }
 
-  int event_descriptor() const noexcept override { return event_; }
-  void harvest(ready_list& out) noexcept override;
+  // For the driver to watch.
+  int event_descriptor() const noexcept { return event_; }
+  void on_event(ready_list& out) noexcept override;
 
 private:
   class waiting_list {   // requests that wait for room, in order; linked through blocking_job's links, which nobody else uses meanwhile

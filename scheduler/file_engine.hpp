@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The seam between a runtime and whatever reads and writes its files: io_uring, or the blocking pool (D9). Chosen once, at start.
 #pragma once
-#include "scheduler/driver.hpp"
 #include "skua/options.hpp"
 #include <cstddef>
 #include <memory>
@@ -9,6 +8,7 @@
 namespace skua::detail {
 
 class scheduler;
+class driver;
 class blocking_pool;
 struct file_request;   // io/file_request.hpp
 
@@ -23,18 +23,11 @@ public:
   [[nodiscard]] virtual bool withdraw(file_request& r) noexcept = 0;
   // Requests that have been submitted and not completed. Virtual time must not jump while there are any.
   virtual std::size_t in_flight() const noexcept = 0;
-
-  // For the driver. A descriptor that becomes readable when there is something to harvest; it is watched edge-triggered and need not be read. -1:
-  // there is none.
-  virtual int event_descriptor() const noexcept { return -1; }
-  // Any thread that waits in the driver: completed requests, as runnable items, as many as there is room for. If some are left, it makes the
-  // descriptor readable again.
-  virtual void harvest(ready_list&) noexcept {}
 };
 
-// The one that the options ask for, "auto": io_uring if it works here (io/file_engines.cpp). Errors: invalid_argument; system_error if io_uring
-// was asked for and does not work.
-std::unique_ptr<file_engine> make_file_engine(options const& o, blocking_pool& pool);
+// The one that the options ask for, "auto": io_uring if it works here and with this driver (io/file_engines.cpp). Before the driver is started; the
+// engine outlives driver::stop(). Errors: invalid_argument; system_error if io_uring was asked for and does not work.
+std::unique_ptr<file_engine> make_file_engine(options const& o, blocking_pool& pool, driver& d);
 
 // The engine of a runtime. Implemented where the runtime is put together.
 file_engine& files_of(scheduler& s) noexcept;

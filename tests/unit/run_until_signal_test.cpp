@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// run_until_signal: the three signals, the grace period, and that nothing of ours is left behind (S25).
+#include "skua/signal.hpp"
+#include "skua/blocking.hpp"
+#include "skua/error.hpp"
+#include "skua/spawn.hpp"
+#include "skua/this_task.hpp"
+#include "skua/time.hpp"
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <gtest/gtest.h>
+#include <semaphore>
+#include <stdexcept>
+#include <thread>
+#include <unistd.h>
+
+namespace {
+
+using namespace std::chrono_literals;
+using skua::task;
+
+skua::options quick() { return {.workers = 2, .shutdown_grace = 50ms}; }
+void raise_here(int signal) { ::kill(::getpid(), signal); }
+
+bool handled_by_nobody(int signal) {
+  struct sigaction now;
+  sigaction(signal, nullptr, &now);
+  return now.sa_handler == SIG_DFL;
+}
+
+TEST(RunUntilSignal, ends_with_the_main_task) {
+  auto const report = skua::run_until_signal([]() -> task<int> { co_return 3; }(), {SIGTERM}, 1s, quick());
+  EXPECT_EQ(report.signal, 0);
+  EXPECT_EQ(report.status, 3);
+  EXPECT_EQ(report.exit_status(), 3);
+  EXPECT_EQ(skua::run_until_signal([]() -> task<> { co_return; }(), {SIGTERM}, 1s, quick()).exit_status(), 0);
+}
+
+TEST(RunUntilSignal, throws_what_the_main_task_throws) {
+  auto const fails = []() -> task<> {
+    co_await skua::this_task::yield();
+    throw std::runtime_error("no port");
+  };
+  EXPECT_THROW(skua::run_until_signal(fails(), {SIGTERM}, 1s, quick()), std::runtime_error);
+  EXPECT_TRUE(handled_by_nobody(SIGTERM));
+}
+
+task<> wait_for_ever(std::atomic<bool>* unwound) {
+  struct note {
+    std::atomic<bool>* b;
+    ~note() { *b = true; }
+  } const n{unwound};
+  raise_here(SIGTERM);
+  co_await skua::sleep_for(1h);
+}
+TEST(RunUntilSignal, stops_the_main_task_at_the_first_signal) {
+  std::atomic<bool> unwound{false};
+  auto const report = skua::run_until_signal(wait_for_ever(&unwound), {SIGINT, SIGTERM}, 10s, quick());
+  EXPECT_TRUE(unwound);
+  EXPECT_EQ(report.signal, SIGTERM);
+  EXPECT_EQ(report.exit_status(), 0);
+  EXPECT_TRUE(report.survivors.empty());
+}
+
+task<> leave_one_behind(std::atomic<bool>* finished) {
+  skua::spawn_detached([](std::atomic<bool>* f) -> task<> {
+    co_await skua::sleep_for(20ms);
+    *f = true;
+  }, finished);
+  raise_here(SIGTERM);
+  co_await skua::sleep_for(1h);
+}
+TEST(RunUntilSignal, lets_other_tasks_finish_within_the_grace_period) {
+  std::atomic<bool> finished{false};
+  auto const report = skua::run_until_signal(leave_one_behind(&finished), {SIGTERM}, 10s, quick());
+  EXPECT_TRUE(finished);
+  EXPECT_EQ(report.exit_status(), 0);
+}
+
+task<> leave_an_endless_one_behind(int signals) {
+  skua::spawn_detached([]() -> task<> { co_await skua::sleep_for(1h); });
+  for (int i = 0; i < signals; ++i) raise_here(SIGTERM), std::this_thread::sleep_for(5ms);
+  co_await skua::sleep_for(1h);
+}
+TEST(RunUntilSignal, stops_what_is_left_when_the_grace_period_is_over) {
+  auto const began = std::chrono::steady_clock::now();
+  auto const report = skua::run_until_signal(leave_an_endless_one_behind(1), {SIGTERM}, 30ms, quick());
+  EXPECT_GE(std::chrono::steady_clock::now() - began, 30ms);
+  EXPECT_EQ(report.exit_status(), 0) << "stopped in order";
+}
+
+TEST(RunUntilSignal, a_second_signal_ends_the_grace_period) {
+  auto const began = std::chrono::steady_clock::now();
+  auto const report = skua::run_until_signal(leave_an_endless_one_behind(2), {SIGTERM}, 1h, quick());
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 1min);
+  EXPECT_EQ(report.exit_status(), 0);
+}
+
+task<> block_for(std::chrono::milliseconds d) {
+  raise_here(SIGTERM);
+  co_await skua::spawn_blocking([d] { std::this_thread::sleep_for(d); });
+  co_await skua::sleep_for(1h);
+}
+TEST(RunUntilSignal, names_the_tasks_that_would_not_stop) {
+  auto const report = skua::run_until_signal(block_for(400ms), {SIGTERM}, 10ms, quick());
+  EXPECT_EQ(report.survivors.size(), 1u);
+  EXPECT_EQ(report.exit_status(), 128 + SIGTERM);
+}
+
+TEST(RunUntilSignal, restores_the_former_handling) {
+  static std::atomic<int> seen{0};
+  struct sigaction mine = {}, before;
+  mine.sa_handler = [](int) { ++seen; };
+  sigaction(SIGUSR1, &mine, &before);
+  auto const report = skua::run_until_signal([]() -> task<> {
+    raise_here(SIGUSR1);
+    co_await skua::sleep_for(1h);
+  }(), {SIGUSR1}, 1s, quick());
+  EXPECT_EQ(report.signal, SIGUSR1);
+  EXPECT_EQ(seen, 0);
+  raise_here(SIGUSR1);
+  EXPECT_EQ(seen, 1);
+  sigaction(SIGUSR1, &before, nullptr);
+}
+
+TEST(RunUntilSignal, unblocks_its_signals_and_restores_the_mask) {
+  sigset_t term, before, after;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &term, &before);
+  std::atomic<bool> unwound{false};
+  EXPECT_EQ(skua::run_until_signal(wait_for_ever(&unwound), {SIGTERM}, 1s, quick()).signal, SIGTERM);
+  pthread_sigmask(SIG_SETMASK, &before, &after);
+  EXPECT_EQ(sigismember(&after, SIGTERM), 1);
+}
+
+TEST(RunUntilSignal, refuses_signals_that_cannot_be_watched) {
+  auto const nothing = []() -> task<> { co_return; };
+  EXPECT_THROW(skua::run_until_signal(nothing(), {SIGKILL}, 1s, quick()), std::system_error);
+  EXPECT_THROW(skua::run_until_signal(nothing(), {0}, 1s, quick()), std::system_error);
+  EXPECT_THROW(skua::run_until_signal(nothing(), {SIGTERM, 65}, 1s, quick()), std::system_error);
+  EXPECT_TRUE(handled_by_nobody(SIGTERM));
+}
+
+TEST(RunUntilSignal, refuses_a_signal_that_another_run_watches) {
+  auto const inner = []() -> task<bool> {
+    co_return co_await skua::spawn_blocking([] {
+      try {
+        (void)skua::run_until_signal([]() -> task<> { co_return; }(), {SIGTERM}, 1s, quick());
+      } catch (skua::usage_error const&) {
+        return true;
+      }
+      return false;
+    });
+  };
+  auto const report = skua::run_until_signal([](auto f) -> task<int> {
+    bool const refused = co_await f();
+    co_return refused ? 1 : 0;
+  }(inner), {SIGTERM}, 1s, quick());
+  EXPECT_EQ(report.status, 1);
+}
+
+// A storm: nothing is lost but what a second signal means.
+TEST(RunUntilSignal, survives_a_storm_of_signals) {
+  for (int i = 0; i < 20; ++i) {
+    struct sigaction ignore = {}, before;
+    ignore.sa_handler = SIG_IGN;
+    sigaction(SIGUSR2, &ignore, &before);
+    std::atomic<bool> end{false};
+    std::thread storm([&] {
+      while (!end) raise_here(SIGUSR2), std::this_thread::sleep_for(20us);
+    });
+    auto const report = skua::run_until_signal([]() -> task<> { co_await skua::sleep_for(1h); }(), {SIGUSR2}, 1s, quick());
+    EXPECT_EQ(report.signal, SIGUSR2);
+    end = true;
+    storm.join();
+    sigaction(SIGUSR2, &before, nullptr);
+  }
+}
+
+} // namespace
