@@ -24,7 +24,9 @@ using core = stop_core<real_sync>;
 using branch_word = core::branch_word;
 
 struct operation;
+struct operation_kind;
 branch_word* word_of_task(std::uintptr_t up) noexcept;   // inline in task_header.hpp
+void note_waiting(std::uintptr_t up, operation_kind const& kind) noexcept;
 
 // What is the same for all operations of one sort. `what` is shown by inspection: "sleep", "join", "read".
 struct operation_kind {
@@ -84,6 +86,7 @@ SKUA_INLINE bool begin(operation& op, std::coroutine_handle<> h) {
   if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
   op.frame = h.address();
   branch_word& w = word_of(*tl.current);
+  note_waiting(tl.current->up, *op.kind);
   op.home = &w;
   return !w.stop_requested();
 }

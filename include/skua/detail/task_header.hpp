@@ -70,7 +70,8 @@ struct alignas(16) task_header : branch_word {
   task_kind const* kind = nullptr;
   task_context* context = nullptr;     // null: no name
   std::source_location site;
-  item link = 0;                       // in the injection queue, while it has not started; a task<void>'s failure, when it has ended
+  item link = 0;                       // in the injection queue, while it has not started; then operation_kind* of what its root branch
+                                       // has waited for last, for inspection; a task<void>'s failure, when it has ended
   std::uint64_t id = 0;
   std::uint64_t parent = 0;            // id of the task that spawned it; 0: a thread from outside
 
@@ -94,6 +95,10 @@ struct thread_waiter {
 
 SKUA_INLINE task_header& header_at(std::uintptr_t up) noexcept { return *reinterpret_cast<task_header*>(up & ~tag::mask); }
 SKUA_INLINE branch_word* word_of_task(std::uintptr_t up) noexcept { return &header_at(up); }
+SKUA_INLINE void note_waiting(std::uintptr_t up, operation_kind const& kind) noexcept {
+  if ((up & tag::mask) == tag::root)   // relaxed: a hint, read by inspection while the task waits
+    std::atomic_ref<item>(header_at(up).link).store(reinterpret_cast<item>(&kind), std::memory_order_relaxed);
+}
 
 // Any thread that holds a handle. Never blocks, runs no user code, allocates nothing (S2). Idempotent; nothing if the task has ended.
 void request_stop(task_header& h, stop_reason why) noexcept;

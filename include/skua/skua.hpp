@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything but the oneTBB bridge (skua/arena.hpp), which needs TBB. Programs that care for build times include what they use.
+#pragma once
+#include "blocking.hpp"
+#include "error.hpp"
+#include "failure.hpp"
+#include "file.hpp"
+#include "future.hpp"
+#include "metrics.hpp"
+#include "net.hpp"
+#include "options.hpp"
+#include "readiness.hpp"
+#include "resolve.hpp"
+#include "result.hpp"
+#include "runtime.hpp"
+#include "signal.hpp"
+#include "spawn.hpp"
+#include "task.hpp"
+#include "this_task.hpp"
+#include "time.hpp"
+#include "timeout.hpp"
+#include "when_all.hpp"
+#include "when_any.hpp"

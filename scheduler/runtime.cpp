@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public face of a runtime: construction, spawning from outside, blocking calls. shutdown.cpp ends it.
+#include "skua/runtime.hpp"
+#include "scheduler/cpu_count.hpp"
+#include "scheduler/failure.hpp"
+#include "scheduler/runtime_core.hpp"
+#include "skua/detail/fork_guard.hpp"
+#include "skua/detail/failure_report.hpp"
+#include "skua/error.hpp"
+#include <string>
+
+namespace skua {
+
+namespace detail {
+
+namespace {
+
+options checked(options const& o) {
+  options merged = with_environment(o);
+  validate(merged);
+  if (merged.workers == 0) merged.workers = usable_cpus();
+  return merged;
+}
+
+} // namespace
+
+runtime_core::runtime_core(options const& o)
+    : scheduler({.workers = o.workers, .name = o.name, .index = value()}),
+      options_(o),
+      driver_(make_driver(o)),
+      blocking_(o, [this] { driver_->note_rest(); }),
+      files_(make_file_engine(o, blocking_, *driver_)) {
+  announce(*this);
+  start(*driver_);
+}
+
+runtime_core::~runtime_core() {
+  shutdown_report const late = shutdown_within(options_.shutdown_grace);
+  for (survivor const& s : late.survivors)
+    std::fprintf(stderr, "skua: shutdown still waits for task %llu '%s' (spawned at %s:%u), which waits for: %s\n",
+                 static_cast<unsigned long long>(s.id), s.name.c_str(), s.spawned_at.file_name(), s.spawned_at.line(),
+                 s.waits_for.c_str());
+  if (!late.clean()) (void)shutdown_within(std::chrono::hours(24 * 365));
+  stop();
+  blocking_.stop();
+}
+
+void runtime_core::start_from_outside(task_header& h) {
+  entering_.fetch_add(1, std::memory_order_seq_cst);   // INV-SHUTDOWN-2
+  bool const accepted = accepting_.load(std::memory_order_seq_cst);
+  if (accepted) count_outside_spawn();
+  entering_.fetch_sub(1, std::memory_order_seq_cst);
+  if (accepted) {
+    item const x = reinterpret_cast<item>(&h) | kind::spawned;
+    return inject_items(&x, 1, false);
+  }
+  handle_of(h.promise()->frame()).destroy();
+  h.outcome = task_header::stopped;
+  if (h.kind->drop_call != nullptr) h.kind->drop_call(&h);
+  h.kind->destroy(&h);
+  throw usage_error("skua: the runtime is shutting down and takes no more tasks");
+}
+
+skua::metrics runtime_core::measure() noexcept {
+  skua::metrics m;
+  collect(m);
+  m.failures_unhandled = failures_.load(std::memory_order_relaxed);
+  m.backend = driver_->name();
+  return m;
+}
+
+void runtime_core::deliver(failure_report const& r) noexcept {
+  failures_.fetch_add(1, std::memory_order_relaxed);
+  deliver_failure(options_, to_failure(r));
+}
+
+// ---------------------------------------------------------------------------------------------- doors
+
+void report_failure(scheduler& s, failure_report const& r) noexcept { core_of(s).deliver(r); }
+blocking_pool& blocking_of(scheduler& s) noexcept { return core_of(s).blocking(); }
+file_engine& files_of(scheduler& s) noexcept { return core_of(s).files(); }
+
+std::uint16_t index_of(runtime_core& c) noexcept { return c.index(); }
+void start_from_outside(runtime_core& c, task_header& h) {
+  check_not_forked();
+  c.start_from_outside(h);
+}
+void check_may_block(runtime_core&, char const* what) {
+  check_not_forked();
+  if (tl.words != nullptr)
+    throw usage_error(std::string("skua: runtime::") + what + " would block a worker of a runtime; await instead");
+}
+
+} // namespace detail
+
+runtime::runtime(options const& o, detail::abi_tag) {
+  detail::check_not_forked();
+  core_ = std::make_unique<detail::runtime_core>(detail::checked(o));
+}
+
+runtime::~runtime() {
+  SKUA_CHECK(detail::tl.words == nullptr, "a skua::runtime must not be destroyed on a worker");
+}
+
+void runtime::request_stop() noexcept { core_->stop_all_tasks(); }
+shutdown_report runtime::shutdown_within(std::chrono::nanoseconds limit) {
+  detail::check_may_block(*core_, "shutdown");
+  return core_->shutdown_within(limit);
+}
+struct metrics runtime::metrics() const { return core_->measure(); }
+unsigned runtime::workers() const noexcept { return core_->worker_count(); }
+std::string_view runtime::backend() const noexcept { return core_->used_driver().name(); }
+std::string_view runtime::file_backend() const noexcept { return core_->files().name(); }
+void runtime::dump(std::ostream& out) const { core_->dump(out); }
+
+} // namespace skua

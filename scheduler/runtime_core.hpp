@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// One runtime, put together: options, driver, scheduler, blocking pool, files; and the shutdown protocol (D12).
+//
+//     1  accepting_ false          shutdown(), the destructor: spawning from outside is refused from here on
+//     2  stop of every task        again and again until none is left, because tasks that are being stopped may still spawn others
+//     3  wait                      until none is left, or the limit has passed: survivors are reported. The destructor goes on waiting (S22)
+//     4  join                      workers, driver (I/O thread), blocking threads
+//
+// INV-SHUTDOWN-1  No task is alive if the sum of the tasks that ended, read first, equals the sum of those that were spawned, read second: both only
+//                 grow, and spawning from outside is closed (scheduler::quiescent()).
+// INV-SHUTDOWN-2  Who spawns from outside says so (entering_) before it looks at accepting_; who closes looks at entering_ afterwards: seq_cst. So a task
+//                 from outside is counted before quiescent() is asked, or refused.
+#pragma once
+#include "scheduler/blocking_pool.hpp"
+#include "scheduler/driver.hpp"
+#include "scheduler/file_engine.hpp"
+#include "scheduler/registry.hpp"
+#include "scheduler/scheduler.hpp"
+#include "skua/options.hpp"
+#include "skua/runtime.hpp"
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <iosfwd>
+#include <memory>
+
+namespace skua::detail {
+
+// The composition root knows the back ends (io/compose.cpp). Errors: invalid_argument for an unknown name, system_error.
+std::unique_ptr<driver> make_driver(options const& o);
+
+class runtime_core final : private scheduler_number, public scheduler {
+public:
+  explicit runtime_core(options const& o);
+  ~runtime_core() override;
+
+  options const& settings() const noexcept { return options_; }
+  blocking_pool& blocking() noexcept { return blocking_; }
+  file_engine& files() noexcept { return *files_; }
+  driver& used_driver() noexcept { return *driver_; }
+  using scheduler::index;
+
+  // Any thread.
+  void start_from_outside(task_header& h);   // throws usage_error when the runtime is shutting down; the task is destroyed then
+  void stop_all_tasks() noexcept;
+  shutdown_report shutdown_within(std::chrono::nanoseconds limit);
+  skua::metrics measure() noexcept;
+  void dump(std::ostream& out);
+  void deliver(failure_report const& r) noexcept;
+
+  std::uint64_t outside_work() const noexcept override { return blocking_.outstanding() + files_->in_flight(); }
+
+private:
+  void close() noexcept;
+  bool wait_quiescent(std::chrono::steady_clock::time_point until) noexcept;
+  std::vector<survivor> survivors();
+
+  options const options_;
+  std::unique_ptr<driver> driver_;
+  blocking_pool blocking_;
+  std::unique_ptr<file_engine> files_;
+  std::atomic<std::uint64_t> failures_{0};
+  std::atomic<std::uint32_t> entering_{0};
+  std::atomic<bool> accepting_{true};
+};
+
+inline runtime_core& core_of(scheduler& s) noexcept { return static_cast<runtime_core&>(s); }
+
+} // namespace skua::detail
