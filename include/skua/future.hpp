@@ -28,7 +28,7 @@ namespace detail {
 struct future_state_base {
   enum outcome_t : unsigned char { none, value, failed, broken };
   future_core<real_sync> core;
-  outcome_t outcome = none;   // written by whoever has claimed, published by `ready`
+  outcome_t outcome = none;   // written by whoever has claimed, published by `ready`; then the future's
 };
 
 template <class T>
@@ -38,12 +38,19 @@ struct future_state : future_state_base {
     std::exception_ptr error;
   };
   future_state() noexcept {}
-  ~future_state() {
+  ~future_state() { discard(); }
+  void discard() noexcept {
     if (outcome == value) std::destroy_at(std::addressof(result));
     if (outcome == failed) std::destroy_at(std::addressof(error));
+    outcome = none;
   }
+  // By the future, once; the promise may live on.
   T take() {
     if (outcome == broken) throw broken_promise{};
+    struct guard {
+      future_state& s;
+      ~guard() { s.discard(); }
+    } const g{*this};
     if (outcome == failed) std::rethrow_exception(error);
     if constexpr (std::is_reference_v<T>)
       return static_cast<T>(*result.at);

@@ -215,7 +215,7 @@ TEST_P(Files, stay_open_while_an_operation_is_under_way) {
 TEST_P(Files, many_tasks_read_and_write_one_file_at_once) {
   rt().block_on([](std::string p) -> task<> {
     file f = co_await file::open(p, new_file);
-    constexpr std::size_t block = 8192, blocks = 64;
+    static constexpr std::size_t block = 8192, blocks = 64;
     std::vector<task<>> writers;
     for (std::size_t i = 0; i < blocks; ++i)
       writers.push_back([](file* g, std::size_t n) -> task<> {
