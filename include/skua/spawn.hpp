@@ -133,9 +133,9 @@ inline bool withdraw_join(operation& op) noexcept {
   return static_cast<join_operation&>(op).target->state.compare_exchange_strong(seen, task_header::running, std::memory_order_acq_rel, std::memory_order_relaxed);
 }
 
-template <class Call>
+template <class F, class... Args>
 struct spawn_result {
-  using returned = task_of<Call>;
+  using returned = task_of<F, Args...>;
   static_assert(is_task<returned>,
                 "spawn(f, args...): f must return skua::task<T>, that is, be a coroutine; for a function that blocks use spawn_blocking");
   using type = typename returned::value_type;
@@ -156,7 +156,7 @@ SKUA_INLINE auto make_any_task(task_origin const& origin, F&& f, Args&&... args)
     return static_cast<result_block<typename std::remove_cvref_t<F>::value_type>*>(make_task_from(origin, std::move(f)));
   } else {
     using call = bound_call<std::decay_t<F>, std::decay_t<Args>...>;
-    using T = typename spawn_result<call>::type;
+    using T = typename spawn_result<F, Args...>::type;
     return static_cast<result_block<T>*>(
         make_task<T, call>(origin, std::forward<F>(f), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)));
   }

@@ -47,11 +47,45 @@ struct result_block<void> : task_header {
 };
 
 struct no_call {};
+
+// A callable that is a plain function needs no place in the block: it is called once, before spawn() returns.
+template <class F>
+inline constexpr bool keeps_callable = !std::is_pointer_v<F>;
+template <class F>
+struct kept_callable {
+  [[no_unique_address]] F f;
+  template <class... Args>
+  decltype(auto) operator()(Args&&... args) {
+    return std::invoke(std::move(f), std::forward<Args>(args)...);
+  }
+};
+
+// Callable and arguments, as spawn() keeps them.
 template <class F, class... Args>
 struct bound_call {
-  [[no_unique_address]] F f;
+  [[no_unique_address]] std::conditional_t<keeps_callable<F>, kept_callable<F>, no_call> callable;
   [[no_unique_address]] std::tuple<Args...> args;
-  auto operator()() { return std::apply([this](Args&... a) { return std::invoke(std::move(f), std::move(a)...); }, args); }
+
+  template <class G>
+  bound_call(G&& f, std::tuple<Args...>&& a) : callable(keep(std::forward<G>(f))), args(std::move(a)) {}
+
+  // `f`: the callable again, for one that is not kept.
+  template <class G>
+  auto operator()(G const& f) {
+    if constexpr (keeps_callable<F>)
+      return std::apply([this](Args&... a) { return callable(std::move(a)...); }, args);
+    else
+      return std::apply([&f](Args&... a) { return std::invoke(f, std::move(a)...); }, args);
+  }
+
+private:
+  template <class G>
+  static decltype(auto) keep(G&& f) {
+    if constexpr (keeps_callable<F>)
+      return kept_callable<F>{std::forward<G>(f)};
+    else
+      return no_call{};
+  }
 };
 
 template <class T, class Call>
@@ -110,22 +144,22 @@ SKUA_INLINE void adopt_frame(spawn_block<T, Call>& b, void* frame) noexcept {
   b.branch = &p;
 }
 
-template <class Call>
-using task_of = std::invoke_result_t<Call&>;
+template <class F, class... Args>
+using task_of = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
 template <class X>
 inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
 // Makes a task that is not queued yet. If it throws, the reference to origin.context is gone as well.
-template <class T, class Call, class... Parts>
-spawn_block<T, Call>* make_task(task_origin const& origin, Parts&&... parts) {
+template <class T, class Call, class F, class Arguments>
+spawn_block<T, Call>* make_task(task_origin const& origin, F&& f, Arguments&& arguments) {
   using block = spawn_block<T, Call>;
   static constinit std::atomic<std::uint32_t> learned{0};
   std::uint32_t const room = learned.load(std::memory_order_relaxed);
   block* b = make_block<T, Call>(room, origin);
   unborn_block guard(*b);   // frees the block unless dismissed
-  ::new (static_cast<void*>(std::addressof(b->call))) Call(std::forward<Parts>(parts)...);
+  ::new (static_cast<void*>(std::addressof(b->call))) Call(std::forward<F>(f), std::forward<Arguments>(arguments));
   void* frame;
   {
     struct drop_if_thrown {
@@ -135,7 +169,7 @@ spawn_block<T, Call>* make_task(task_origin const& origin, Parts&&... parts) {
       }
     } call_guard{b};
     embedding place(*b, reinterpret_cast<char*>(static_cast<task_header*>(b)) + frame_offset<block>, room);
-    frame = b->call().release_checked();
+    frame = b->call(f).release_checked();
     if (std::uint32_t const used = place.settle(frame); used > room) learned.store(used, std::memory_order_relaxed);
     call_guard.b = nullptr;
   }
