@@ -4,34 +4,31 @@
 // The task runs as a branch of its own, joined with a timer. The timer is a party of the join (INV-STOP-5): when it fires, it stops the
 // branch and arrives; when the branch ends first, the timer is disarmed. If the disarming meets a timer that fires, the one that arrives last goes on
 // with the parent; nobody waits.
-//     parties   2; the branch arrives only if the disarming failed, the timer when it has fired. fetch_sub acq_rel: whoever brings it
-//               to 0 goes on.
+// detail/timeout_core.hpp counts the parties and decides the outcome (INV-TIMEOUT-1).
 #pragma once
 #include "detail/single_join.hpp"
+#include "detail/timeout_core.hpp"
 #include "detail/timer.hpp"
 #include "error.hpp"
 #include "task.hpp"
-#include <atomic>
 #include <chrono>
 
 namespace skua {
 
 namespace detail {
 
-struct timeout_join {
-  timer_entry timer;
-  std::atomic<int> parties{2};
+struct timeout_join : timer_entry {
+  timeout_parties<real_sync> parties;
   special_join* join = nullptr;
 };
-bool timeout_arrived(special_join& j, timeout_join& t) noexcept;   // scheduler/timeout.cpp
-verdict timeout_decides(special_join& j, bool from_outside) noexcept;
+verdict timeout_decides(special_join& j, bool from_outside) noexcept;   // scheduler/timeout.cpp
 
 template <class T>
 class [[nodiscard("timeout does nothing until it is awaited")]] timeout_awaiter : single_join<T>, timeout_join {
   using base = single_join<T>;
 
 public:
-  timeout_awaiter(std::uint64_t deadline_ns, task<T>&& t) : base(std::move(t)), deadline_ns_(deadline_ns) {}
+  timeout_awaiter(std::uint64_t deadline, task<T>&& t) : base(std::move(t)) { this->deadline_ns = deadline; }
   using base::await_ready;
   SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
@@ -43,7 +40,7 @@ public:
     this->arrived = branch_arrived;
     this->decide = timeout_decides;
     this->join = this;
-    arm_timeout(timer, deadline_ns_);
+    arm_timeout(*this, this->deadline_ns);
     return this->enter_branch();
   }
   SKUA_INLINE T await_resume() {
@@ -58,9 +55,8 @@ public:
 private:
   static bool branch_arrived(special_join& j) noexcept {
     auto& self = static_cast<timeout_awaiter&>(j);
-    return disarm_timer(self.timer) || timeout_arrived(j, self);
+    return disarm_timer(self) || self.parties.arrive();
   }
-  std::uint64_t deadline_ns_;
 };
 
 // The absolute deadline; saturates: far away means never.

@@ -4,7 +4,7 @@
 // second operation, which nobody completes: only a stop ends it.
 // Checked: INV-STOP-1 (each operation goes on exactly once), INV-STOP-2 (nobody touches the frame afterwards; races on what it holds), S4 (a
 // completion that took the operation from its source is delivered, and the next operation sees the stop), no lost stop.
-// runs: random 300000, bound3
+// runs: random 300000, bound2
 #include "relacy_sync.hpp"
 #include "skua/detail/stop_core.hpp"
 
