@@ -2,12 +2,12 @@
 #include "io/descriptor.hpp"
 #include "io/epoll_driver.hpp"
 #include "skua/detail/io_operation.hpp"
+#include "skua/error.hpp"
 #include <cerrno>
 #include <memory>
 #include <mutex>
 #include <new>
 #include <sys/epoll.h>
-#include <system_error>
 #include <unistd.h>
 
 namespace skua::detail {
@@ -83,10 +83,16 @@ void cancel(descriptor::operation* o) noexcept {
   complete_and_schedule(*op.owner, op);   // it finds the descriptor closed
 }
 
-void complete_into(ready_list& out, descriptor::operation* o) noexcept {
+void complete_into(ready_list& out, descriptor::operation* o, epoll_driver const& by) noexcept {
   if (o == nullptr) return;
-  auto& op = static_cast<operation&>(*o);
-  if (complete(op)) out.add(item_of(op, kind::woken));
+  auto& op = static_cast<io_operation&>(static_cast<operation&>(*o));
+  scheduler& owner = *op.owner;
+  bool const ours = op.waits_in == &by;
+  if (!complete(op)) return;
+  if (ours) [[likely]]
+    out.add(item_of(op, kind::woken));
+  else
+    schedule(owner, item_of(op, kind::woken));
 }
 
 } // namespace
@@ -117,44 +123,42 @@ void close_number(descriptor& d) noexcept {
   forget(d);
 }
 
-bool release_descriptor(descriptor& d, int& number) noexcept {
-  if (!d.close_if_unused()) return false;
-  number = d.number;
+int release_descriptor(descriptor& d) noexcept {
+  if (!d.close_if_unused()) return -1;
+  int const number = d.number;
   // In the set of another runtime it stays: its events are dropped by their generation.
   if (epoll_driver* const driver = tl.owner != nullptr ? descriptors_of(*tl.owner) : nullptr;
       driver != nullptr && directions_in(d.registered.load(std::memory_order_relaxed), *driver) != 0)
     driver->forget(number);
   forget(d);
-  return true;
+  return number;
 }
 
-registration register_descriptor(descriptor& d, direction dir) noexcept {
+int release_number(descriptor& d) {
+  int const n = release_descriptor(d);
+  if (n < 0) throw usage_error("skua: release() of a descriptor that a task is reading from, writing to or waiting for");
+  return n;
+}
+
+int number_of(descriptor const& d) noexcept { return d.number; }
+
+int register_descriptor(descriptor& d, direction dir) noexcept {
   epoll_driver* const driver = descriptors_of(*tl.owner);
-  if (driver == nullptr) return {io_no_descriptors, false};
-  if (directions_in(d.registered.load(std::memory_order_relaxed), *driver) & direction_bit(dir)) [[likely]] return {0, false};
+  if (driver == nullptr) return io_no_descriptors;
+  if (directions_in(d.registered.load(std::memory_order_relaxed), *driver) & direction_bit(dir)) [[likely]] return 0;
 
   std::lock_guard const guard(d.lock);
-  std::uint64_t before = d.registered.load(std::memory_order_relaxed);
-  bool const moves = before != 0 && directions_in(before, *driver) == 0;
-  if (moves) {   // it waited in another runtime, which may be gone; its set forgets it when the number is closed
-    if (d.look() & descriptor::held(other(dir))) return {io_other_runtime, false};
-    d.renew();
-    before = 0;
-  }
-  std::uint64_t const directions = directions_in(before, *driver) | direction_bit(dir);
+  std::uint64_t const directions = directions_in(d.registered.load(std::memory_order_relaxed), *driver) | direction_bit(dir);
   std::uint32_t events = EPOLLET;
   if (directions & direction_bit(direction::read)) events |= EPOLLIN | EPOLLPRI | EPOLLRDHUP;
   if (directions & direction_bit(direction::write)) events |= EPOLLOUT;
   // It reports at once what is there already: nothing that came before is lost.
-  if (int const error = driver->control(d.number, events, d.epoll_data())) {
-    d.registered.store(before, std::memory_order_relaxed);
-    return {error, moves};
-  }
+  if (int const error = driver->control(d.number, events, d.epoll_data())) return error;
   d.registered.store(driver->serial() << 2 | directions, std::memory_order_relaxed);
-  return {0, moves};
+  return 0;
 }
 
-void deliver_event(std::uint64_t epoll_data, std::uint32_t events, ready_list& out) noexcept {
+void deliver_event(epoll_driver const& by, std::uint64_t epoll_data, std::uint32_t events, ready_list& out) noexcept {
   using word = descriptor::word;
   constexpr word end_read = descriptor::end(direction::read), end_both = end_read | descriptor::end(direction::write);
   word bits = 0;
@@ -163,8 +167,8 @@ void deliver_event(std::uint64_t epoll_data, std::uint32_t events, ready_list& o
   if (events & (EPOLLRDHUP | EPOLLPRI)) bits |= end_read;   // urgent data: a read stops in front of it, which is not the end of what is there
   if (events & (EPOLLHUP | EPOLLERR)) bits |= end_both;
   auto const t = table.at(static_cast<std::uint32_t>(epoll_data >> 32)).event(static_cast<std::uint32_t>(epoll_data), bits);
-  complete_into(out, t.reader);
-  complete_into(out, t.writer);
+  complete_into(out, t.reader, by);
+  complete_into(out, t.writer, by);
 }
 
 std::uint64_t open_descriptors() noexcept { return open_count.load(std::memory_order_relaxed); }

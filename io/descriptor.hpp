@@ -8,14 +8,15 @@
 // The memory is type-stable and never unmapped: a late event finds a descriptor, looks at its generation, and drops. An event names its descriptor by
 // index and generation (`epoll_data`), so it needs no pointer.
 //
-// registered   serial number of the driver in whose set it is, << 2 | the directions it is registered for. Written under `lock`; read by anybody who
-//              holds a claim: what it says about the own direction cannot change meanwhile. A descriptor may move to the set of another runtime while
-//              the other direction is idle.
+// registered   serial number of the driver in whose set it was put last, << 2 | the directions it is in that set for. Written under `lock`; read by anybody
+//              who holds a claim. A descriptor may be waited for in several runtimes, one after the other or one for each direction: it is in the sets
+//              of all of them then, and an operation goes back to its own runtime, whoever harvests its event.
 //
 // Thread safety: any thread.
 #pragma once
 #include "io/descriptor_core.hpp"
 #include "scheduler/driver.hpp"
+#include "skua/detail/socket_handle.hpp"
 #include "skua/detail/spin_lock.hpp"
 #include "skua/detail/sync.hpp"
 #include <atomic>
@@ -36,30 +37,24 @@ struct alignas(64) descriptor : descriptor_core<real_sync> {
 };
 static_assert(sizeof(descriptor) == 64);
 
-// Takes over `number`. Throws bad_alloc; then the number is closed.
-descriptor& open_descriptor(int number);
+// open_descriptor() takes over a number; throws bad_alloc, then the number is closed.
+// close_descriptor(): the number is closed as soon as nobody uses it. Whoever waits is completed with operation_canceled.
+// (skua/detail/socket_handle.hpp declares them.)
 
-// The number is closed as soon as nobody uses it. Whoever waits is completed with operation_canceled.
-void close_descriptor(descriptor& d) noexcept;
-
-// Nobody uses it: gives the number back, and forgets the descriptor. False: somebody does; nothing has changed.
-[[nodiscard]] bool release_descriptor(descriptor& d, int& number) noexcept;
+// Nobody uses it: gives the number out, and forgets the descriptor. -1: somebody does; nothing has changed.
+[[nodiscard]] int release_descriptor(descriptor& d) noexcept;
 
 // A claim was given back, and finish() said so.
 void close_number(descriptor& d) noexcept;
 
-struct registration {
-  int error;      // 0, an errno, or an io_error (io_operation.hpp)
-  bool renewed;   // the descriptor has moved to another epoll set: what was known of it is void, the caller tries again
-};
-// By the holder of direction `dir`, on a worker, before wait(): events of this direction will be delivered to the worker's runtime.
-registration register_descriptor(descriptor& d, direction dir) noexcept;
+// By the holder of direction `dir`, on a worker, before wait(): events of this direction will be delivered. 0, an errno, or an io_error.
+int register_descriptor(descriptor& d, direction dir) noexcept;
 
 // The epoll driver of a runtime; null if it has another one. Implemented where the runtime is put together.
 epoll_driver* descriptors_of(scheduler& s) noexcept;
 
-// By whoever harvests: `events` as epoll has them. Completes operations into `out`, at most two.
-void deliver_event(std::uint64_t epoll_data, std::uint32_t events, ready_list& out) noexcept;
+// By whoever harvests for `by`: `events` as epoll has them. Completes operations into `out`, at most two.
+void deliver_event(epoll_driver const& by, std::uint64_t epoll_data, std::uint32_t events, ready_list& out) noexcept;
 
 // Numbers that are open, of the whole process: for tests and metrics.
 std::uint64_t open_descriptors() noexcept;

@@ -22,7 +22,6 @@
 //     waits, not closed      -waits |closed              close           takes the operations, to complete them as cancelled; nothing is held:
 //                                                                        it releases the number
 //     closed, nothing held   generation + 1, ready       renew           whoever released the number, when it is used again
-//     held, not closed       generation + 1, ready       renew           the holder of the only claim: it moves to another epoll set
 //
 // Why a tick. A system call says what was true while it ran; an event may come before the word is told. So what clears `ready` is a compare-and-swap that
 // fails if the tick is no longer the one read *before* the system call. A transfer that was short says that the kernel's buffer was exhausted: it clears
@@ -170,11 +169,12 @@ public:
     return true;
   }
 
-  // By whoever released the number, or by the holder of the only claim: from here on it is another descriptor, or is known to another epoll set.
+  // By whoever released the number, when it is used again: from here on it is another descriptor.
   void renew() noexcept {
-    word w = word_.load(std::memory_order_relaxed), next;
-    do next = (word{(generation_of(w) + 1) & std::uint32_t{0xffffff}} << generation_shift) | both_ready | (w & both_held);
-    while (!word_.compare_exchange_weak(w, next, std::memory_order_release, std::memory_order_relaxed));   // release: pairs with claim()
+    word const w = word_.load(std::memory_order_relaxed);   // closed: late events change nothing, so nobody else writes
+    SKUA_CHECK((w & (closed | both_held)) == closed, "a descriptor that is in use is not opened again");
+    // release: pairs with claim(): the number.
+    word_.store(word{(generation_of(w) + 1) & 0xffffffu} << generation_shift | both_ready, std::memory_order_release);
   }
 
 private:

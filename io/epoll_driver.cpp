@@ -113,7 +113,7 @@ bool epoll_driver::harvest(std::uint64_t timeout_ns, ready_list& out, bool consu
   for (int i = 0; i != n; ++i) {
     std::uint64_t const data = events[i].data.u64;
     if (data < first_special) [[likely]] {
-      deliver_event(data, events[i].events, out);
+      deliver_event(*this, data, events[i].events, out);
     } else if (data == alarm_data) {
       alarm = true;
     } else if (data != kick_data) {

@@ -4,6 +4,7 @@
 #include "skua/detail/operation.hpp"
 #include <cerrno>
 #include <new>
+#include <utility>
 
 namespace skua::detail {
 
@@ -24,17 +25,22 @@ bool stop_was_requested(io_operation const& op) noexcept {
 
 } // namespace
 
+io_operation::io_operation(io_kind const& k, descriptor* d) noexcept
+    : operation(k), leaf_frame(woken), target(d), generation(d != nullptr ? d->generation() : 0) {}
+
 int io_operation::number() const noexcept { return target->number; }
 
 // False: it cannot be had, and that is the result.
 bool io_operation::claim() noexcept {
   if (target == nullptr) return error = EBADF, false;
   switch (target->claim(direction_of(*this), seen)) {
-  case descriptor::claimed::yes: return claimed = true;
+  case descriptor::claimed::yes: claimed = true; break;
   case descriptor::claimed::occupied: return error = io_occupied, false;
   case descriptor::claimed::closed: return error = EBADF, false;
   }
-  return false;
+  if (descriptor::generation_of(seen) == generation) [[likely]] return true;
+  give_up();   // it was closed, and serves another descriptor now
+  return error = EBADF, false;
 }
 
 // After claim(), or with a fresh `seen`.
@@ -61,8 +67,7 @@ bool io_operation::try_now() noexcept {
   return true;
 }
 
-std::coroutine_handle<> io_operation::start(std::coroutine_handle<> h) {
-  bool const tried = claimed;
+std::coroutine_handle<> io_operation::start(std::coroutine_handle<> h, bool tried) {
   set_parent(h);
   try {
     if (!begin(*this, handle())) {
@@ -74,6 +79,7 @@ std::coroutine_handle<> io_operation::start(std::coroutine_handle<> h) {
     return finish(ENOMEM);
   }
   owner = tl.owner;
+  waits_in = descriptors_of(*owner);
   if (!claimed && !claim()) return h;
   if (tl.op_budget == 0) return yield();
   return run(!tried);
@@ -87,9 +93,8 @@ std::coroutine_handle<> io_operation::run(bool try_first) noexcept {
       if (s == io_step::done) return finish(error);
       if (s == io_step::unfair) return yield();
     }
-    registration const r = register_descriptor(*target, direction_of(*this));
-    if (r.error != 0) return finish(r.error);
-    auto const w = r.renewed ? descriptor::waiting::again : target->wait(direction_of(*this), seen, *this);
+    if (int const e = register_descriptor(*target, direction_of(*this))) return finish(e);
+    auto const w = target->wait(direction_of(*this), seen, *this);
     if (w == descriptor::waiting::published) return suspend(*this);   // nothing of this is ours any more
     if (w == descriptor::waiting::closed) return finish(ECANCELED);
     seen = target->look();

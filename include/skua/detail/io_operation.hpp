@@ -14,13 +14,16 @@
 #pragma once
 #include "leaf_frame.hpp"
 #include "operation.hpp"
+#include "task_header.hpp"
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <system_error>
 
 namespace skua::detail {
 
-struct descriptor;   // io/descriptor.hpp
+struct descriptor;     // io/descriptor.hpp
+class epoll_driver;    // io/epoll_driver.hpp
 struct io_operation;
 
 enum class io_step : unsigned char {
@@ -29,8 +32,8 @@ enum class io_step : unsigned char {
   unfair     // could go on, but others should have their turn
 };
 
-// Beside the numbers of errno: mistakes of the program, which are thrown as usage_error.
-enum io_error : int { io_occupied = -1, io_other_runtime = -2, io_no_descriptors = -3 };
+// Beside the numbers of errno: mistakes of the program, which are thrown as usage_error, and the end of a stream.
+enum io_error : int { io_occupied = -1, io_no_descriptors = -2, io_regular_file = -3, io_end_of_stream = -4 };
 
 struct io_kind : operation_kind {
   unsigned direction;                           // 0: reads, 1: writes
@@ -43,8 +46,10 @@ struct io_operation : operation, leaf_frame {
 
   descriptor* target;             // null: not open
   scheduler* owner = nullptr;     // where the coroutine goes on
+  epoll_driver const* waits_in = nullptr;   // its driver; written before it is published
   std::uint64_t seen = 0;         // the descriptor's word before the last system call
   std::size_t transferred = 0;    // bytes
+  std::uint32_t generation;       // of the target when the operation was made: it may have been closed since
   int error = 0;                  // errno, or io_error
   bool claimed = false;
   bool reports = false;           // as_result: a stop does not lose what was transferred (S17)
@@ -52,14 +57,16 @@ struct io_operation : operation, leaf_frame {
   bool yielded = false;           // it went through the queue without waiting
   unsigned char last = full;      // how the last system call ended
 
-  io_operation(io_kind const& k, descriptor* d) noexcept;
+  io_operation(io_kind const& k, descriptor* d) noexcept;   // d: null for one that is not open
   ~io_operation() {
     if (claimed) [[unlikely]] give_up();
   }
 
   // True: finished.
   bool try_now() noexcept;
-  std::coroutine_handle<> start(std::coroutine_handle<> h);
+  // `tried`: try_now() has said false; otherwise nothing was done yet.
+  std::coroutine_handle<> start(std::coroutine_handle<> h) { return start(h, claimed); }
+  std::coroutine_handle<> start(std::coroutine_handle<> h, bool tried);
   int number() const noexcept;   // of the target
 
   io_kind const& io() const noexcept { return static_cast<io_kind const&>(*kind); }
@@ -73,11 +80,17 @@ private:
   std::coroutine_handle<> run(bool try_first) noexcept;
   std::coroutine_handle<> yield() noexcept;
   std::coroutine_handle<> finish(int with_error) noexcept;
+  friend class readiness;
   void give_up() noexcept;
 };
 
 constexpr io_kind::io_kind(char const* w, unsigned d, io_step (*a)(io_operation&) noexcept) noexcept
     : operation_kind{w, io_operation::withdraw}, direction(d), attempt(a) {}
-inline io_operation::io_operation(io_kind const& k, descriptor* d) noexcept : operation(k), leaf_frame(woken), target(d) {}
+
+// Thrown by await_resume: usage_error for a mistake of the program, system_error otherwise; with the number of bytes as transfer_error (io_error.hpp).
+[[noreturn]] SKUA_COLD void throw_io_error(io_operation const& op);
+[[noreturn]] SKUA_COLD void throw_transfer_error(io_operation const& op);
+// For as_result; still throws for a mistake of the program.
+std::error_code code_of(io_operation const& op);
 
 } // namespace skua::detail

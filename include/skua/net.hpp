@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything for the network.
+#pragma once
+#include "endpoint.hpp"
+#include "io_error.hpp"
+#include "readiness.hpp"
+#include "resolve.hpp"
+#include "result.hpp"
+#include "tcp.hpp"
