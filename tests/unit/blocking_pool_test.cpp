@@ -140,7 +140,9 @@ TEST(BlockingPool, lets_idle_threads_end_and_makes_new_ones_afterwards) {
     EXPECT_EQ(pool.threads(), 0u);
   }
   pool.stop();
-  EXPECT_EQ(threads_of_this_process(), before);
+  // A joined thread may show for a moment longer.
+  for (int i = 0; i < 1'000 && threads_of_this_process() > before; ++i) std::this_thread::sleep_for(1ms);
+  EXPECT_LE(threads_of_this_process(), before);
 }
 
 TEST(BlockingPool, a_job_that_waits_can_be_withdrawn_and_never_runs) {

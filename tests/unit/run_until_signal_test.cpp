@@ -98,8 +98,10 @@ TEST(RunUntilSignal, a_second_signal_ends_the_grace_period) {
 }
 
 task<> block_for(std::chrono::milliseconds d) {
-  raise_here(SIGTERM);
-  co_await skua::spawn_blocking([d] { std::this_thread::sleep_for(d); });
+  co_await skua::spawn_blocking([d] {
+    raise_here(SIGTERM);
+    std::this_thread::sleep_for(d);
+  });
   co_await skua::sleep_for(1h);
 }
 TEST(RunUntilSignal, names_the_tasks_that_would_not_stop) {
@@ -109,7 +111,8 @@ TEST(RunUntilSignal, names_the_tasks_that_would_not_stop) {
 }
 
 TEST(RunUntilSignal, restores_the_former_handling) {
-  static std::atomic<int> seen{0};
+  static std::atomic<int> seen;
+  seen = 0;
   struct sigaction mine = {}, before;
   mine.sa_handler = [](int) { ++seen; };
   sigaction(SIGUSR1, &mine, &before);
