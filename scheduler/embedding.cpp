@@ -32,9 +32,10 @@ void release_block(task_header* h) noexcept { tl.task_blocks.deallocate(h, std::
 void* allocate_task_block(std::size_t size) { return tl.task_blocks.allocate(size); }
 
 void free_task_block(task_header* h) noexcept {
+  h->state.store(task_header::done, std::memory_order_release);   // INV-TASK-1
+  task_pool::wait_for_enumeration();                              // INV-TASK-3
   note_free(*h);
   release_context(h->context);
-  h->state.store(task_header::done, std::memory_order_release);   // INV-TASK-1
   stray_table& t = strays();
   if (t.count.load(std::memory_order_acquire) != 0) [[unlikely]] {
     std::lock_guard g(t.lock);
@@ -56,7 +57,6 @@ void init_header(task_header& h, std::uint32_t size, task_kind const& kind, task
   h.reason.store(stop_reason::none, std::memory_order_relaxed);
   h.stop_count.store(task_header::not_counted, std::memory_order_relaxed);
   h.block_units = static_cast<std::uint16_t>((size + 31) / 32);
-  h.owner_index.store(owner, std::memory_order_relaxed);
   h.kind = &kind;
   h.context = context;
   ::new (&h.site) std::source_location(site);
@@ -66,6 +66,7 @@ void init_header(task_header& h, std::uint32_t size, task_kind const& kind, task
   h.id = tl.next_id++;
   task_header const* const parent = current_task();
   h.parent = parent != nullptr ? parent->id : 0;
+  h.owner_index.store(owner, std::memory_order_release);            // of a fresh block `state` says running already
   h.state.store(task_header::running, std::memory_order_release);   // INV-TASK-1
 }
 

@@ -46,6 +46,11 @@ void block_pool<Shape>::deallocate_slow(void* p, std::size_t size, block_pool& p
 }
 
 template <class Shape>
+void block_pool<Shape>::wait_for_gate() noexcept {
+  std::lock_guard const passing(pool_store<Shape>::get().gate);
+}
+
+template <class Shape>
 void block_pool<Shape>::enter() noexcept {
   for (std::size_t c = 0; c != Shape::classes; ++c) lists_[c].set_room(cap_of<Shape>(c));   // INV-POOL-4
   phase_ = phase::registered;
@@ -155,7 +160,8 @@ void for_each_task_block(void (*visit)(void* context, void* block, std::size_t s
   struct reopen {
     bool closed;
     ~reopen() {
-      if (!closed) task_gate.store(0, std::memory_order_relaxed);   // relaxed: whoever still sees it closed takes the lock
+      // release: pairs with wait_for_enumeration(). Whoever still sees it closed takes the lock.
+      if (!closed) task_gate.store(0, std::memory_order_release);
     }
   } const at_exit{always_closed};
   if (!always_closed) real_sync::heavy_barrier();   // INV-POOL-2

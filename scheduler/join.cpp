@@ -358,6 +358,7 @@ namespace {
 
 std::coroutine_handle<> finish_root(std::uintptr_t up) noexcept {
   task_header& h = header_at(up);
+  tl.current = nullptr;   // the root's frame is gone, but destructors of the callable and of the result may ask for the running task
   if (h.kind->drop_call != nullptr) h.kind->drop_call(&h);
   if (attention()) [[unlikely]] note_end(h);
   worker_counters::add(tl.counters.ended);

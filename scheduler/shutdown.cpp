@@ -12,13 +12,15 @@ namespace skua::detail {
 
 namespace {
 
-// Calls f(task_header&) for every task of the runtime that has not ended, while no block changes its owner. f must not allocate or free tasks.
+// Calls f(task_header&) for every task of the runtime that has not ended, while no block changes its owner, and none that f is given is freed
+// (INV-TASK-3). f must not allocate or free tasks.
 template <class F>
 void for_each_task(std::uint16_t owner, F f) {
   for_each_task_block([&](void* block, std::size_t) {
     auto& h = *static_cast<task_header*>(block);
     if (h.state.load(std::memory_order_acquire) == task_header::done) return;
-    if (h.owner_index.load(std::memory_order_relaxed) == owner) f(h);   // never 0: a block that was never used says 0
+    // acquire: pairs with init_header(). Never 0: a block that was never used says 0, and `running`.
+    if (h.owner_index.load(std::memory_order_acquire) == owner) f(h);
   });
 }
 
@@ -28,7 +30,8 @@ char const* waits_for(task_header const& h) noexcept {
   if ((w & ~core::word_bits) == 0) return "running or queued";
   if (w & core::inner) return "its branches";
   auto& link = const_cast<item&>(h.link);
-  item const kind = std::atomic_ref<item>(link).load(std::memory_order_relaxed);
+  item const kind = std::atomic_ref<item>(link).load(std::memory_order_acquire);
+  if ((h.word_.load(std::memory_order_relaxed) & ~core::word_bits) == 0) return "running or queued";   // `link` may be a failure by now
   return kind != 0 ? reinterpret_cast<operation_kind const*>(kind)->what : "an operation";
 }
 
@@ -62,14 +65,8 @@ std::vector<task_view> see_all(std::uint16_t owner) {
 } // namespace
 
 void runtime_core::stop_all_tasks() noexcept {
-  raise_attention();   // for as long as the walk takes; what it stops is not counted one by one
-  for_each_task(index(), [this](task_header& h) {
-    stop_reason none = stop_reason::none;
-    h.reason.compare_exchange_strong(none, stop_reason::shutdown, std::memory_order_release, std::memory_order_relaxed);
-    stop_sink sink(*this);
-    core::request(h, sink, stop_sink::requester_allowance);
-  });
-  lower_attention();
+  // Each is counted in the attention word until its task has ended: it may compute for long before its next checkpoint (S1).
+  for_each_task(index(), [](task_header& h) { request_stop(h, stop_reason::shutdown); });
 }
 
 void runtime_core::close() noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tasks from outside: stop requests, waiting threads, identity. detail/task_header.hpp has the words and their transitions.
 #include "skua/detail/task_header.hpp"
+#include "scheduler/failure.hpp"
 #include "scheduler/scheduler.hpp"
 #include "skua/detail/embedding.hpp"
 #include "skua/detail/failure_report.hpp"
@@ -27,8 +28,9 @@ void request_stop(task_header& h, stop_reason why) noexcept {
   raise_attention();   // before the bit: whoever runs the task looks for the bit only when it sees this
   stop_sink sink(h.owner());
   if (!core::request(h, sink, stop_sink::requester_allowance)) return lower_attention();
-  // The task's end gives it back if it saw it; otherwise the end of the block does.
-  if (h.stop_count.exchange(task_header::counted, std::memory_order_acq_rel) == task_header::ended) lower_attention();
+  // The task's end gives it back if it saw it; otherwise the end of the block does. `ended` stays: nobody may give it back twice.
+  auto seen = task_header::not_counted;
+  if (!h.stop_count.compare_exchange_strong(seen, task_header::counted, std::memory_order_acq_rel)) lower_attention();
 }
 
 void note_end(task_header& h) noexcept {
@@ -100,7 +102,10 @@ void release_context(task_context* c) noexcept {
 // ---------------------------------------------------------------------------------------------- failures nobody awaits
 
 void report_untaken(task_header& h, std::exception_ptr& error) noexcept {
-  report_failure(h.owner(), failure_report{std::move(error), &h});
+  failure_report const r{std::move(error), &h};
+  scheduler* const s = scheduler_at(h.owner_index.load(std::memory_order_relaxed));
+  if (s == nullptr) return deliver_failure({}, to_failure(r));   // a handle that outlived its runtime
+  report_failure(*s, r);
 }
 
 void terminate_in_unwinding() noexcept {

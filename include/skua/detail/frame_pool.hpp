@@ -22,6 +22,8 @@
 //             has seen the closed gate before the first block is visited: a heavy barrier; where that is refused, the gate is always closed.
 // INV-POOL-3  Task blocks that are too large for a class are not type-stable: they lie in a list behind the same lock, so they are freed
 //             before it begins or after it has finished.
+// INV-POOL-5  Who marks a block as dead (in its first 32 bytes), then calls wait_for_enumeration(), then frees it, is either seen to have marked
+//             it, or waits until for_each_task_block() has finished: the same barrier as in INV-POOL-2.
 // INV-POOL-4  count = cap - room for every list of a registered pool; room is 0 in a pool that is not registered, so its first use is cold.
 // Checked by tests/unit/frame_pool_test.cpp.
 //
@@ -136,6 +138,12 @@ public:
     deallocate_slow(p, size, *this);
   }
 
+  // INV-POOL-5. Task blocks only; not from inside an enumeration.
+  SKUA_INLINE static void wait_for_enumeration() noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);   // the mark before the look; the other side's heavy barrier does the rest
+    if (task_gate.load(std::memory_order_acquire) != 0) [[unlikely]] wait_for_gate();   // acquire: pairs with the reopening
+  }
+
   // Gives the free blocks of this thread to the depot: for a thread that is about to be idle for long.
   void trim() noexcept;
 
@@ -175,6 +183,7 @@ private:
   // Null: no memory.
   SKUA_PRESERVE_MOST SKUA_COLD void* allocate_slow(std::size_t size) noexcept;
   SKUA_PRESERVE_MOST SKUA_COLD static void deallocate_slow(void* p, std::size_t size, block_pool& pool) noexcept;   // p first: it is in place
+  SKUA_COLD static void wait_for_gate() noexcept;
   void enter() noexcept;
   void empty_lists(bool with_slabs) noexcept;
   bool refill(std::size_t c) noexcept;

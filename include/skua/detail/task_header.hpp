@@ -14,8 +14,11 @@
 //
 // Blocks are type-stable (frame_pool.hpp), and their first 32 bytes survive while they are free: an enumerator (shutdown, inspection) reads
 // `state` and `owner_index`, and may request stop of the task. Allocation waits while somebody enumerates, so no block is reused meanwhile.
-// INV-TASK-1  `state` of a free block is `done`, from before the block is freed until the next task's header is complete (release).
+// INV-TASK-1  `state` of a free block is `done`, from before the block is freed until the next task's header is complete (release). Of a block that
+//             was never used it says `running`; its `owner_index` is 0 until the header is complete (release).
 // INV-TASK-2  A stop that an enumerator requests reaches the task whose `state` it has read, or a block that nobody uses.
+// INV-TASK-3  A header whose `state` an enumerator has read as not `done` is not taken apart before the enumeration has finished: whoever frees the
+//             block sets `done`, then looks whether somebody enumerates, and waits (frame_pool.hpp, INV-POOL-5).
 #pragma once
 #include "operation.hpp"
 #include <atomic>
