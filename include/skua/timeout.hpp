@@ -32,10 +32,7 @@ public:
   using base::await_ready;
   SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
-    if (attention() && stopped_at_fork()) [[unlikely]] {
-      this->destroy_branch();
-      return unwind(h.address());
-    }
+    if (attention() && stopped_at_fork()) [[unlikely]] return unwind(h.address());
     this->prepare(h, 0);
     this->arrived = branch_arrived;
     this->decide = timeout_decides;

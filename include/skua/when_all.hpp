@@ -36,8 +36,8 @@ inline constexpr std::uintptr_t initial_head = Typed ? core::head_special : 0;
 // A fork while attention() is raised: a stop may be under way (S1), or this worker is wanted back in its loop (S21).
 // `start()` starts the branches and returns the first one's handle; `destroy()` destroys their frames.
 template <class Start, class Destroy>
-SKUA_COLD std::coroutine_handle<> fork_with_attention(std::coroutine_handle<> parent, Start start, Destroy destroy) {
-  if (stopped_at_fork()) {
+SKUA_COLD std::coroutine_handle<> fork_with_attention(std::coroutine_handle<> parent, bool stopped, Start start, Destroy destroy) {
+  if (stopped) {
     destroy();
     return unwind(parent.address());
   }
@@ -58,6 +58,7 @@ public:
   SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (attention()) [[unlikely]]
       return look_closer(h);
+    if (size > 1 && !tl.queue.try_reserve(size - 1)) [[unlikely]] no_memory();
     return start(h, indices{});
   }
   SKUA_INLINE std::tuple<result_of<T>...> await_resume() {
@@ -80,8 +81,20 @@ private:
         [&](std::size_t i) { return outs[i]; });
   }
   SKUA_COLD std::coroutine_handle<> look_closer(std::coroutine_handle<> h) {
+    bool stopped;
+    try {
+      tl.queue.reserve(size);
+      stopped = stopped_at_fork();   // may need a record
+    } catch (...) {
+      destroy_frames(indices{});
+      throw;
+    }
     return fork_with_attention(
-        h, [&] { return start(h, indices{}); }, [&] { destroy_frames(indices{}); });
+        h, stopped, [&] { return start(h, indices{}); }, [&] { destroy_frames(indices{}); });
+  }
+  [[noreturn]] SKUA_COLD void no_memory() {
+    destroy_frames(indices{});
+    throw_bad_alloc();
   }
   template <std::size_t... I>
   void destroy_frames(std::index_sequence<I...>) noexcept {
@@ -122,7 +135,7 @@ public:
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (attention()) [[unlikely]]
       return fork_with_attention(
-          h, [&] { return start(h); }, [] {});   // tasks_ owns the frames
+          h, stopped_at_fork(), [&] { return start(h); }, [] {});   // tasks_ owns the frames
     return start(h);
   }
   std::conditional_t<std::is_void_v<T>, void, std::vector<T>> await_resume() {

@@ -131,10 +131,9 @@ SKUA_INLINE std::coroutine_handle<> finish(std::uintptr_t up) noexcept {
   return finish_other(up);
 }
 
-// Starts `n` branches: `frame(i)` is the i-th one's frame, `out(i)` says where its result goes. n > 0.
+// Starts `n` branches: `frame(i)` is the i-th one's frame, `out(i)` says where its result goes. n > 0. The caller has reserved n - 1 places.
 template <class Frame, class Out>
-SKUA_INLINE std::coroutine_handle<> start_branches(join_base& j, std::uintptr_t head, void* parent, std::size_t n, Frame frame, Out out) {
-  if (n > 1) tl.queue.reserve(static_cast<std::int64_t>(n - 1));   // may throw, before any effect
+SKUA_INLINE std::coroutine_handle<> start_branches(join_base& j, std::uintptr_t head, void* parent, std::size_t n, Frame frame, Out out) noexcept {
   j.parent = parent;
   j.parent_branch = tl.current;
   j.head.store(head, std::memory_order_relaxed);

@@ -23,8 +23,14 @@ SKUA_INLINE result_of<T> take_result(branch_slot<stored<T>>& s) {
 template <class T>
 class single_join : protected special_join {
 public:
-  explicit single_join(task<T>&& t) { slot_.frame = t.release_checked(); }
+  explicit single_join(task<T>&& t) {
+    slot_.frame = t.release_checked();
+    parent = nullptr;
+  }
   single_join(single_join const&) = delete;
+  ~single_join() {
+    if (parent == nullptr) [[unlikely]] handle_of(slot_.frame).destroy();   // never awaited, or stopped before it began
+  }
   bool await_ready() const noexcept { return false; }
 
 protected:
@@ -43,8 +49,6 @@ protected:
     tl.current = &p;
     return handle_of(p.frame());
   }
-  void destroy_branch() noexcept { handle_of(slot_.frame).destroy(); }
-
   bool lost_its_value() const noexcept { return lost != 0; }
   // After the branch failed or came to a value.
   SKUA_INLINE T take_or_rethrow() {
