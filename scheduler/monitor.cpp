@@ -40,8 +40,8 @@ void scheduler::monitor(std::uint64_t now_ns) noexcept {
 // True: something is queued somewhere.
 bool scheduler::press_stalled_workers() noexcept {
   bool any = false;
+  if (!entered_->try_wait()) return any;   // `local` is being written
   for (auto const& w : workers_) {
-    if (w->local == nullptr) continue;
     work_deque<>& q = w->local->queue;
     std::uint64_t const progress = q.progress.load(std::memory_order_relaxed);
     bool const waiting = q.lifo.load(std::memory_order_relaxed) != 0 || !q.looks_empty();

@@ -40,7 +40,8 @@ runtime_core::~runtime_core() {
     std::fprintf(stderr, "skua: shutdown still waits for task %llu '%s' (spawned at %s:%u), which waits for: %s\n",
                  static_cast<unsigned long long>(s.id), s.name.c_str(), s.spawned_at.file_name(), s.spawned_at.line(),
                  s.waits_for.c_str());
-  if (!late.clean()) (void)shutdown_within(std::chrono::hours(24 * 365));
+  // Not by the list: a task that was spawned while it was made may be in no list.
+  while (!quiescent()) (void)shutdown_within(std::chrono::hours(24 * 365));
   stop();
   blocking_.stop();
 }

@@ -126,6 +126,7 @@ void scheduler::enter_worker(unsigned index) {
 
 void scheduler::leave_worker() noexcept {
   worker& w = *workers_[tl.index];
+  (void)stopping_.load(std::memory_order_acquire);   // pairs with end_threads(): whoever read `counters` before that
   copy(tl.counters, w.last_counters);
   w.counters = &w.last_counters;
   w.local = nullptr;
@@ -136,6 +137,14 @@ void scheduler::leave_worker() noexcept {
 
 // Also when only some of the threads could be created: those wait at the latches for the ones that are missing.
 void scheduler::end_threads() noexcept {
+  // Takes the monitor for ever: it looks at the workers' queues, which go away with their threads, while the driver still expires timers.
+  // acquire: pairs with the end of a tick.
+  std::uint64_t due = monitor_due_ns_.load(std::memory_order_relaxed);
+  while (driver_->real_time() &&   // otherwise it never runs
+         (due == forever_ns - 1 || !monitor_due_ns_.compare_exchange_weak(due, forever_ns - 1, std::memory_order_acquire))) {
+    if (due == forever_ns - 1) std::this_thread::yield();
+    due = monitor_due_ns_.load(std::memory_order_relaxed);
+  }
   stopping_.store(true, std::memory_order_seq_cst);   // pairs with anything_queued(), anything_injected()
   auto const missing = static_cast<std::ptrdiff_t>(setup_.workers - threads_.size());
   if (missing != 0) {
@@ -155,6 +164,8 @@ void scheduler::stop() noexcept {
 
 bool scheduler::quiescent() const noexcept {
   std::uint64_t ended = 0, spawned = 0;
+  // Not before all workers have entered: no item has run, and `counters` is being written.
+  if (!entered_->try_wait()) return outside_spawned_.load(std::memory_order_acquire) == 0;
   // acquire: pairs with the release in worker_counters::add(); whoever ended a task has seen it spawned.
   for (auto const& w : workers_) ended += w->counters->ended.load(std::memory_order_acquire);
   for (auto const& w : workers_) spawned += w->counters->spawned.load(std::memory_order_acquire);
@@ -163,8 +174,10 @@ bool scheduler::quiescent() const noexcept {
 
 void scheduler::collect(skua::metrics& m) const noexcept {
   auto const get = [](std::atomic<std::uint64_t> const& c) { return c.load(std::memory_order_acquire); };
-  for (auto const& w : workers_) m.tasks_ended += get(w->counters->ended);
+  bool const entered = entered_->try_wait();   // as in quiescent()
+  for (auto const& w : workers_) m.tasks_ended += entered ? get(w->counters->ended) : 0;
   for (auto const& w : workers_) {
+    if (!entered) break;
     worker_counters const& c = *w->counters;
     m.tasks_spawned += get(c.spawned);
     m.polls += get(c.polls);
