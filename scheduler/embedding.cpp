@@ -32,7 +32,7 @@ void release_block(task_header* h) noexcept { tl.task_blocks.deallocate(h, std::
 void* allocate_task_block(std::size_t size) { return tl.task_blocks.allocate(size); }
 
 void free_task_block(task_header* h) noexcept {
-  h->state.store(task_header::done, std::memory_order_release);   // INV-TASK-1
+  h->state.close();   // INV-TASK-1
   task_pool::wait_for_enumeration();                              // INV-TASK-3
   note_free(*h);
   release_context(h->context);
@@ -67,7 +67,7 @@ void init_header(task_header& h, std::uint32_t size, task_kind const& kind, task
   task_header const* const parent = current_task();
   h.parent = parent != nullptr ? parent->id : 0;
   h.owner_index.store(owner, std::memory_order_release);            // of a fresh block `state` says running already
-  h.state.store(task_header::running, std::memory_order_release);   // INV-TASK-1
+  h.state.open();   // INV-TASK-1
 }
 
 void unborn_block::discard() noexcept { free_task_block(h_); }

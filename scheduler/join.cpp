@@ -362,14 +362,15 @@ std::coroutine_handle<> finish_root(std::uintptr_t up) noexcept {
   if (h.kind->drop_call != nullptr) h.kind->drop_call(&h);
   if (attention()) [[unlikely]] note_end(h);
   worker_counters::add(tl.counters.ended);
-  std::uintptr_t const was = h.state.exchange(task_header::done, std::memory_order_acq_rel);
-  if (was == task_header::running) return next_or_loop(next_local());
-  if (was == task_header::detached) {
+  using state = task_state<real_sync>;
+  state::word const was = h.state.end();   // INV-TASK-4, 5: unless it was detached, the block may be gone from here on
+  if (was == state::running) return next_or_loop(next_local());
+  if (was == state::detached) {
     h.kind->destroy(&h);
     return next_or_loop(next_local());
   }
-  if (was & task_header::thread_waits) {
-    wake_thread(*reinterpret_cast<thread_waiter*>(was & ~task_header::thread_waits));
+  if (was & state::thread_waits) {
+    wake_thread(*reinterpret_cast<thread_waiter*>(was & ~state::thread_waits));
     return next_or_loop(next_local());
   }
   auto& op = *reinterpret_cast<operation*>(was);

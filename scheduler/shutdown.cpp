@@ -18,7 +18,7 @@ template <class F>
 void for_each_task(std::uint16_t owner, F f) {
   for_each_task_block([&](void* block, std::size_t) {
     auto& h = *static_cast<task_header*>(block);
-    if (h.state.load(std::memory_order_acquire) == task_header::done) return;
+    if (h.state.ended()) return;
     // acquire: pairs with init_header(). Never 0: a block that was never used says 0, and `running`.
     if (h.owner_index.load(std::memory_order_acquire) == owner) f(h);
   });

@@ -21,7 +21,7 @@ namespace skua::detail {
 // ---------------------------------------------------------------------------------------------- stop requests
 
 void request_stop(task_header& h, stop_reason why) noexcept {
-  if (h.state.load(std::memory_order_acquire) == task_header::done || h.stop_requested()) return;
+  if (h.state.ended() || h.stop_requested()) return;
   stop_reason none = stop_reason::none;
   // release: pairs with the load in this_task::stop_reason(), which follows the stop bit.
   h.reason.compare_exchange_strong(none, why, std::memory_order_release, std::memory_order_relaxed);
@@ -54,10 +54,10 @@ void wake_thread(thread_waiter& w) noexcept {
 
 void wait_for_end(task_header& h) noexcept {
   thread_waiter w;
-  std::uintptr_t seen = task_header::running;
-  if (!h.state.compare_exchange_strong(seen, reinterpret_cast<std::uintptr_t>(&w) | task_header::thread_waits,
-                                       std::memory_order_acq_rel, std::memory_order_acquire))
-    return;   // done: nobody else registers, the handle is ours
+  using state = task_state<real_sync>;
+  state::wait const answer = h.state.wait_for_end(reinterpret_cast<state::word>(&w) | state::thread_waits);
+  SKUA_CHECK(answer != state::wait::refused, "the handle is ours");
+  if (answer == state::wait::has_ended) return;
   while (w.signal.load(std::memory_order_acquire) == 0)
     ::syscall(SYS_futex, &w.signal, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
 }

@@ -58,7 +58,7 @@ public:
     if (block_ != nullptr) release(std::exchange(block_, nullptr));
   }
   bool done() const noexcept {
-    return block_ == nullptr || block_->state.load(std::memory_order_acquire) == detail::task_header::done;
+    return block_ == nullptr || block_->state.ended();
   }
   // Unique in the process; 0 for an empty handle.
   std::uint64_t id() const noexcept { return block_ != nullptr ? block_->id : 0; }
@@ -68,19 +68,16 @@ public:
     explicit awaiter(detail::result_block<T>* b) noexcept : join_operation(detail::join_kind, b), block_(b) {}
     bool await_ready() const {
       if (block_ == nullptr || block_->taken) [[unlikely]] detail::join_misused(block_ == nullptr);
-      return block_->state.load(std::memory_order_acquire) == detail::task_header::done && !detail::attention();
+      return block_->state.ended() && !detail::attention();
     }
     std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
-      std::uintptr_t seen = detail::task_header::running;
-      // release: this operation, to the task's end. acquire (done): the result.
-      if (!block_->state.compare_exchange_strong(seen, reinterpret_cast<std::uintptr_t>(static_cast<operation*>(this)),
-                                                 std::memory_order_acq_rel, std::memory_order_acquire)) {
-        if (seen != detail::task_header::done) [[unlikely]] detail::join_misused(false);
-        return h;   // it has ended; nobody knows of us
-      }
-      return detail::suspend(*this);
+      using wait = detail::task_state<detail::real_sync>::wait;
+      wait const w = block_->state.wait_for_end(reinterpret_cast<std::uintptr_t>(static_cast<operation*>(this)));
+      if (w == wait::registered) [[likely]] return detail::suspend(*this);
+      if (w == wait::refused) detail::join_misused(false);
+      return h;   // it has ended; nobody knows of us
     }
     T await_resume() {
       detail::task_header& h = *block_;
@@ -105,14 +102,11 @@ public:
 
 private:
   static void release(detail::result_block<T>* b) noexcept {
-    std::uintptr_t seen = detail::task_header::running;
-    if (b->state.load(std::memory_order_acquire) == detail::task_header::done ||
-        !b->state.compare_exchange_strong(seen, detail::task_header::detached, std::memory_order_acq_rel, std::memory_order_acquire))
-      b->kind->destroy(b);
+    if (b->state.release()) b->kind->destroy(b);
   }
   SKUA_INLINE void drop() noexcept {
     if (block_ == nullptr) return;
-    if (block_->state.load(std::memory_order_acquire) != detail::task_header::done) [[unlikely]]
+    if (!block_->state.ended()) [[unlikely]]
       detail::request_stop(*block_, stop_reason::dropped);
     release(block_);
   }
@@ -127,10 +121,8 @@ struct named {
 
 namespace detail {
 
-// state: operation* -> running by the withdrawing joiner; refused: the task's end has us in hand.
 inline bool withdraw_join(operation& op) noexcept {
-  std::uintptr_t seen = reinterpret_cast<std::uintptr_t>(&op);
-  return static_cast<join_operation&>(op).target->state.compare_exchange_strong(seen, task_header::running, std::memory_order_acq_rel, std::memory_order_relaxed);
+  return static_cast<join_operation&>(op).target->state.withdraw(reinterpret_cast<std::uintptr_t>(&op));
 }
 
 template <class F, class... Args>

@@ -1,26 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // The header of a spawned task: its identity, its stop word, and who waits for its end. 80 bytes, at the front of the task's block.
 //
-// task_header.state
-//     running (0)          nobody waits
-//     operation*           a coroutine waits for the task (registered by the joiner)
-//     thread_waiter* | 2   block_on waits on its futex word
-//     detached (4)         the handle is gone: whoever ends the task frees the block
-//     done (1)
-//   running -> operation / thread_waits / detached   the handle's owner, CAS acq_rel
-//   any -> done                                      the task's end, exchange acq_rel (the one RMW of a spawned task)
-//   operation -> running                             the joiner withdraws (it was stopped), CAS
-// release of "-> done": the result, to whoever sees done. acquire: the joiner's operation, to whoever completes it.
+// `state` is one word, who waits for the end: task_state.hpp.
 //
 // Blocks are type-stable (frame_pool.hpp), and their first 32 bytes survive while they are free: an enumerator (shutdown, inspection) reads
 // `state` and `owner_index`, and may request stop of the task. Allocation waits while somebody enumerates, so no block is reused meanwhile.
-// INV-TASK-1  `state` of a free block is `done`, from before the block is freed until the next task's header is complete (release). Of a block that
-//             was never used it says `running`; its `owner_index` is 0 until the header is complete (release).
+// INV-TASK-1  (task_state.hpp) `state` of a free block is `done`. Of a block that was never used it says `running`; its `owner_index` is 0 until
+//             the header is complete (release).
 // INV-TASK-2  A stop that an enumerator requests reaches the task whose `state` it has read, or a block that nobody uses.
 // INV-TASK-3  A header whose `state` an enumerator has read as not `done` is not taken apart before the enumeration has finished: whoever frees the
 //             block sets `done`, then looks whether somebody enumerates, and waits (frame_pool.hpp, INV-POOL-5).
 #pragma once
 #include "operation.hpp"
+#include "task_state.hpp"
 #include <atomic>
 #include <cstdint>
 #include <source_location>
@@ -59,10 +51,9 @@ struct task_kind {
 
 struct alignas(16) task_header : branch_word {
   enum stop_count_t : unsigned char { not_counted, counted, ended };   // who gives the request back to the attention word
-  static constexpr std::uintptr_t running = 0, done = 1, thread_waits = 2, detached = 4;
   enum outcome_t : unsigned char { value, failed, stopped };
 
-  std::atomic<std::uintptr_t> state{running};
+  task_state<real_sync> state;
   outcome_t outcome = value;
   bool taken = false;                  // the result was taken by the joiner
   std::atomic<stop_reason> reason{stop_reason::none};
