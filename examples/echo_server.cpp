@@ -20,7 +20,8 @@ static skua::task<> echo(skua::tcp_stream stream, example::connections& open) {
   }
 }
 
-static skua::task<> serve(skua::tcp_listener listener, example::connections& open) {
+static skua::task<> serve(example::server_options const& options, example::connections& open) {
+  skua::tcp_listener listener = options.listen();
   auto const at_end = open.drained_at_end();   // a signal stops this task: its destructors run, then the connections end
   for (;;) skua::spawn_detached(echo, co_await listener.accept(), std::ref(open));
 }
@@ -32,6 +33,6 @@ int main(int argc, char** argv) {
   line.parse(argc, argv);
   return line.run([&] {
     example::connections open;
-    return skua::run_until_signal(serve(options.listen(), open), {SIGINT, SIGTERM}, options.grace(), options.runtime).exit_status();
+    return skua::run_until_signal(serve(options, open), {SIGINT, SIGTERM}, options.grace(), options.runtime).exit_status();
   });
 }

@@ -46,7 +46,8 @@ static skua::task<> talk(skua::tcp_stream stream, http::limits const& limits, ex
   }
 }
 
-static skua::task<> serve(skua::tcp_listener listener, http::limits const& limits, example::connections& open) {
+static skua::task<> serve(example::server_options const& options, http::limits const& limits, example::connections& open) {
+  skua::tcp_listener listener = options.listen();
   auto const at_end = open.drained_at_end();   // a signal stops this task: its destructors run, then the connections end
   for (;;) skua::spawn_detached(talk, co_await listener.accept(), std::cref(limits), std::ref(open));
 }
@@ -64,6 +65,6 @@ int main(int argc, char** argv) {
   http::limits const limits{nanoseconds(idle_s), nanoseconds(header_s)};
   return line.run([&] {
     example::connections open;
-    return skua::run_until_signal(serve(options.listen(), limits, open), {SIGINT, SIGTERM}, options.grace(), options.runtime).exit_status();
+    return skua::run_until_signal(serve(options, limits, open), {SIGINT, SIGTERM}, options.grace(), options.runtime).exit_status();
   });
 }

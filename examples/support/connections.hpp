@@ -5,9 +5,9 @@
 // had closed. Nothing is cut off, whatever the connection is doing at that moment, and its code needs no further case.
 //
 //     example::connections open;                        // outlives the runtime
-//     skua::run_until_signal(serve(port, open));
+//     skua::run_until_signal(serve(open));
 //
-//     skua::task<> serve(unsigned port, example::connections& open) {
+//     skua::task<> serve(example::connections& open) {
 //       auto listener = ..;
 //       auto const at_end = open.drained_at_end();      // also when the task is stopped: that runs destructors
 //       for (;;) skua::spawn_detached(talk, co_await listener.accept(), std::ref(open));

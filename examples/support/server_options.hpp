@@ -29,9 +29,8 @@ struct server_options {
   }
   std::chrono::milliseconds grace() const { return std::chrono::duration_cast<std::chrono::milliseconds>(seconds(grace_s)); }
 
-  // Listens, and says where.
+  // Listens, and says where. In the main task, not before: whoever reads it may send a signal at once.
   skua::tcp_listener listen() const {
-    skua::validate(skua::with_environment(runtime));   // before anybody hears that we listen
     skua::tcp_listener listener = skua::tcp_listener::bind(skua::endpoint(host, port));
     std::printf("listening on %s\n", listener.local_endpoint().to_string().c_str());
     std::fflush(stdout);
