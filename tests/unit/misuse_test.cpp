@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unit: mistakes of the program get a clear error, and nothing else.
+#include "skua/runtime.hpp"
+#include "skua/time.hpp"
+#include "skua/when_all.hpp"
+#include <chrono>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+using namespace std::chrono_literals;
+using skua::task;
+
+task<int> seven() { co_return 7; }
+
+TEST(Misuse, a_task_that_is_awaited_twice) {
+  skua::run([]() -> task<> {
+    auto t = seven();
+    EXPECT_EQ(co_await std::move(t), 7);
+    EXPECT_THROW(co_await std::move(t), skua::usage_error);
+    EXPECT_THROW(co_await skua::when_all(seven(), std::move(t)), skua::usage_error);
+    EXPECT_THROW((void)skua::spawn(std::move(t)), skua::usage_error);
+  }());
+}
+
+TEST(Misuse, a_handle_that_is_awaited_twice_or_by_two) {
+  skua::run([]() -> task<> {
+    auto h = skua::spawn(seven);
+    EXPECT_EQ(co_await h, 7);
+    EXPECT_THROW(co_await h, skua::usage_error);
+    skua::join_handle<> empty;
+    EXPECT_THROW(co_await empty, skua::usage_error);
+
+    auto slow = skua::spawn([]() -> task<> { co_await skua::sleep_for(20ms); });
+    auto other = skua::spawn([&slow]() -> task<bool> {
+      try {
+        co_await slow;
+        co_return true;
+      } catch (skua::usage_error const&) {
+        co_return false;
+      }
+    });
+    bool first = true;
+    try {
+      co_await slow;
+    } catch (skua::usage_error const&) {
+      first = false;
+    }
+    EXPECT_NE(first, co_await other);
+  }());
+}
+
+TEST(Misuse, spawning_outside_the_runtime) {
+  EXPECT_THROW((void)skua::spawn(seven), skua::usage_error);
+}
+
+TEST(Misuse, blocking_a_worker_on_its_own_runtime) {
+  skua::runtime rt;
+  rt.block_on([&rt]() -> task<> {
+    EXPECT_THROW(rt.block_on(seven()), skua::usage_error);
+    EXPECT_THROW(rt.shutdown(1s), skua::usage_error);
+    co_return;
+  });
+}
+
+TEST(Misuse, an_option_out_of_range) {
+  skua::options o;
+  o.workers = 100'000;
+  EXPECT_THROW(skua::runtime rt(o), std::invalid_argument);
+  skua::options b;
+  b.backend = "carrier pigeon";
+  EXPECT_THROW(skua::runtime rt(b), std::invalid_argument);
+}
+
+TEST(Misuse, a_runtime_destroyed_with_tasks_alive_stops_and_joins_them) {
+  static int destroyed;
+  destroyed = 0;
+  struct witness {
+    ~witness() { ++destroyed; }
+  };
+  {
+    skua::runtime rt;
+    for (int i = 0; i < 100; ++i)
+      rt.spawn([]() -> task<> {
+          witness w;
+          co_await skua::sleep_for(1h);
+        }).detach();
+    rt.block_on([]() -> task<> { co_await skua::sleep_for(5ms); });
+  }
+  EXPECT_EQ(destroyed, 100);
+}
+
+TEST(Misuse, a_runtime_used_after_fork) {
+  skua::runtime rt;
+  pid_t const child = ::fork();
+  if (child == 0) {
+    int status = 1;
+    try {
+      rt.block_on(seven());
+    } catch (skua::usage_error const&) {
+      status = 0;
+    } catch (...) {
+      status = 2;
+    }
+    ::_exit(status);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_EQ(rt.block_on(seven()), 7);
+}
+
+} // namespace
