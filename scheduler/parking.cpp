@@ -163,9 +163,12 @@ item scheduler::run_ready(worker& w) noexcept {
 // ------------------------------------------------------------------------------------------------ injection: the half that wakes
 
 void scheduler::inject_items(item const* items, std::size_t count, bool prefer_poller) noexcept {
+  bool const ours = tl.owner == this;
+  if (!ours) injecting_.fetch_add(1, std::memory_order_relaxed);   // published by the push
   injected_.push(items, count);
   environment env{*this};
   if (idle_->notify_injected(env, prefer_poller)) press_if_waiting();
+  if (!ours) injecting_.fetch_sub(1, std::memory_order_release);   // pairs with stop(); `this` may be gone from here on
 }
 
 void inject(scheduler& s, item const* items, std::size_t count) noexcept { s.inject_items(items, count, false); }

@@ -159,6 +159,7 @@ void scheduler::end_threads() noexcept {
 void scheduler::stop() noexcept {
   if (threads_.empty()) return;
   end_threads();
+  while (injecting_.load(std::memory_order_acquire) != 0) std::this_thread::yield();   // INV-INJECTOR-1; before the driver: they kick it
   driver_->stop();
 }
 

@@ -14,6 +14,8 @@
 //     worker.pressed  local items wait behind one that does not end: set by the monitor.
 // INV-PRESS-1  If the injection queue is not empty and no worker sleeps or watches, pressed_ is set or about to be. Injector: push, read idle,
 //              set pressed_. Worker: stops being idle or clears pressed_, then looks at the queue. All seq_cst.
+// INV-INJECTOR-1  A thread that is none of our workers counts itself in injecting_ before it pushes: what it pushed may run, end the last task, and so
+//              the scheduler, before it has looked at `idle`. stop() waits for it.
 // Whoever sets a flag raises the attention word, whoever clears it lowers it: so forks look at the flags only while one is set.
 #pragma once
 #include "scheduler/driver.hpp"
@@ -161,6 +163,7 @@ private:
   std::atomic<bool> pressed_{false};
   std::atomic<std::uint64_t> poll_sequence_{0};      // +1 by whoever gives the role up
   std::atomic<std::uint64_t> outside_spawned_{0}, outside_fired_{0};
+  std::atomic<std::uint32_t> injecting_{0};          // other threads than ours inside inject_items(): INV-INJECTOR-1
 
   // The deadline that the driver has been given; timers.cpp.
   alignas(64) spin_lock<> alarm_lock_;

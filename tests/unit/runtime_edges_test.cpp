@@ -139,4 +139,19 @@ TEST(RuntimeEdges, a_dump_while_named_tasks_come_and_go) {
   EXPECT_TRUE(soon([&] { return h.done(); }));
 }
 
+// INV-INJECTOR-1: the thread that completes the last operation is still on its way out when the runtime dies. (What ThreadSanitizer sees.)
+TEST(RuntimeEdges, a_runtime_waits_for_the_thread_that_completed_its_last_operation) {
+  for (int i = 0; i < 50; ++i) {
+    skua::promise<int> p;
+    std::thread completer;
+    {
+      skua::runtime rt({.workers = 1});
+      auto h = rt.spawn([](skua::future<int> f) -> skua::task<int> { co_return co_await std::move(f); }, p.get_future());
+      completer = std::thread([&p] { p.set_value(1); });
+      EXPECT_EQ(rt.block_on([](skua::join_handle<int> h) -> skua::task<int> { co_return co_await h; }, std::move(h)), 1);
+    }
+    completer.join();
+  }
+}
+
 } // namespace
