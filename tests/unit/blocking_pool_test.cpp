@@ -185,11 +185,11 @@ TEST(BlockingPool, waiting_for_it_ends_at_the_deadline_while_a_job_runs) {
 TEST(BlockingPool, says_when_it_is_drained) {
   std::atomic<int> drained{0};
   {
-    blocking_pool pool(with_threads(1), [&] { ++drained; });
     gate g;
+    job j([] {});
+    blocking_pool pool(with_threads(1), [&] { ++drained; });
     pool.submit(g.held);
     g.begun.acquire();
-    job j([] {});
     pool.submit(j);
     EXPECT_TRUE(pool.withdraw(j));
     EXPECT_EQ(drained, 0);
