@@ -141,6 +141,7 @@ int release_number(descriptor& d) {
 }
 
 int number_of(descriptor const& d) noexcept { return d.number; }
+std::uint32_t generation_of(descriptor const& d) noexcept { return d.generation(); }
 
 int register_descriptor(descriptor& d, direction dir) noexcept {
   epoll_driver* const driver = descriptors_of(*tl.owner);

@@ -14,7 +14,7 @@
 //     40..63       generation of the descriptor that lives here
 //
 //     from                   to                          who             effect
-//     not held, not closed   |held                       claim           the right to the direction; acquires what the last user did
+//     not held, not closed   |held                       claim           the right to the direction, if the generation is the caller's
 //     held                   -held [-ready [-end]]       finish          by the tick, see below. closed, and the last one: it releases the number
 //     held, not closed       |waits -ready -end          wait            the operation is published
 //     waits                  -waits                      event           takes the operation, to complete it; |ready [|end], tick + 1
@@ -28,7 +28,7 @@
 // `ready` (reading on until EAGAIN would cost a system call a request), but not `end`, whose edge will not come again. EAGAIN clears both.
 // The tick has 24 bits: it is mistaken only if 2^24 n events are harvested during one system call.
 //
-// Why a generation. An event may have been fetched from the kernel before the descriptor was closed, and be delivered when its memory serves another one.
+// Why a generation. A task may be about to use a descriptor that another one closes: its claim is refused. And an event may have been fetched from the kernel before the descriptor was closed, and be delivered when its memory serves another one.
 // It is then dropped. (With 24 bits it could be mistaken for its 16-millionth successor's; the successor would try its system call once in vain.)
 //
 // INV-DESC-1  An operation is completed or taken back exactly once: by the one whose RMW cleared its `waits`.
@@ -36,7 +36,7 @@
 //             and finds the waiter.
 // INV-DESC-3  The number belongs to this descriptor as long as anybody holds a claim: it is released once, by the one whose RMW left `closed` without a
 //             claim, and nobody passes it to the kernel afterwards.
-// INV-DESC-4  An event of an earlier generation changes nothing.
+// INV-DESC-4  An event or a claim of an earlier generation changes nothing.
 //
 // Rejected: a lock (the same number of RMWs, and the harvesting thread would wait for a worker that lost its processor); the waiters' addresses in the
 // word (there are two); a waiter slot of its own that event and wait exchange with (two more seq_cst RMWs a wait).
@@ -76,11 +76,11 @@ public:
   // ------------------------------------------------------------------------------------------------ the user of a direction
 
   enum class claimed : unsigned char { yes, occupied, closed };
-  // `seen`: the word, for finish() and wait().
-  [[nodiscard]] claimed claim(direction d, word& seen) noexcept {
+  // `generation`: when the caller was given the descriptor; it may have been closed since. `seen`: the word, for finish() and wait().
+  [[nodiscard]] claimed claim(direction d, std::uint32_t generation, word& seen) noexcept {
     word w = word_.load(std::memory_order_relaxed);
     do {
-      if (w & closed) return claimed::closed;
+      if ((w & closed) || generation_of(w) != generation) return claimed::closed;
       if (w & held(d)) return claimed::occupied;
       // acquire: pairs with finish() of the user before, and with renew().
     } while (!word_.compare_exchange_weak(w, w | held(d), std::memory_order_acquire, std::memory_order_relaxed));

@@ -25,22 +25,17 @@ bool stop_was_requested(io_operation const& op) noexcept {
 
 } // namespace
 
-io_operation::io_operation(io_kind const& k, descriptor* d) noexcept
-    : operation(k), leaf_frame(woken), target(d), generation(d != nullptr ? d->generation() : 0) {}
-
 int io_operation::number() const noexcept { return target->number; }
 
 // False: it cannot be had, and that is the result.
 bool io_operation::claim() noexcept {
   if (target == nullptr) return error = EBADF, false;
-  switch (target->claim(direction_of(*this), seen)) {
-  case descriptor::claimed::yes: claimed = true; break;
+  switch (target->claim(direction_of(*this), generation, seen)) {
+  case descriptor::claimed::yes: return claimed = true;
   case descriptor::claimed::occupied: return error = io_occupied, false;
   case descriptor::claimed::closed: return error = EBADF, false;
   }
-  if (descriptor::generation_of(seen) == generation) [[likely]] return true;
-  give_up();   // it was closed, and serves another descriptor now
-  return error = EBADF, false;
+  return false;
 }
 
 // After claim(), or with a fresh `seen`.

@@ -27,7 +27,7 @@ namespace {
 
 struct connect_operation : io_operation {
   endpoint to;
-  connect_operation(io_kind const& k, descriptor* d, endpoint const& e) noexcept : io_operation(k, d), to(e) {}
+  connect_operation(io_kind const& k, socket_handle const& h, endpoint const& e) noexcept : io_operation(k, h.get(), h.generation()), to(e) {}
   bool await_ready() noexcept { return !attention() && spend_budget() && try_now(); }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return start(h); }
   void await_resume() const {
@@ -106,7 +106,7 @@ std::vector<endpoint> alternating(std::vector<endpoint> const& in) {
 task<tcp_stream> tcp_stream::connect(endpoint to) {
   tcp_stream stream(detail::socket_handle(detail::new_tcp_socket(to)));
   stream.set_no_delay(true);
-  detail::connect_operation op(detail::connect_kind, stream.handle_.get(), to);
+  detail::connect_operation op(detail::connect_kind, stream.handle_, to);
   co_await op;
   co_return stream;
 }

@@ -27,7 +27,7 @@ bool is_shortage(int error) noexcept { return error == EMFILE || error == ENFILE
 
 struct accept_operation : io_operation {
   int accepted = -1;
-  accept_operation(io_kind const& k, descriptor* d, std::uint32_t g) noexcept : io_operation(k, d) { generation = g; }
+  accept_operation(io_kind const& k, descriptor* d, std::uint32_t g) noexcept : io_operation(k, d, g) {}
   ~accept_operation() {
     if (accepted >= 0) ::close(accepted);
   }
@@ -98,8 +98,7 @@ tcp_listener tcp_listener::adopt(int fd) {
 }
 
 task<tcp_stream> tcp_listener::accept() {
-  detail::descriptor* const d = handle_.get();
-  return detail::accept_from(d, d != nullptr ? d->generation() : 0);
+  return detail::accept_from(handle_.get(), handle_.generation());
 }
 
 endpoint tcp_listener::local_endpoint() const { return detail::local_endpoint_of(native_handle()); }

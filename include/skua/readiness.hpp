@@ -12,7 +12,7 @@ extern io_kind const readable_kind, writable_kind;
 
 class [[nodiscard("readiness is waited for when it is awaited")]] readiness : io_operation {
 public:
-  readiness(io_kind const& k, int fd) noexcept : io_operation(k, nullptr), fd_(fd) {}
+  readiness(io_kind const& k, int fd) noexcept : io_operation(k, nullptr, 0), fd_(fd) {}
   ~readiness() {
     if (target != nullptr) [[unlikely]] end_wait();
   }

@@ -93,11 +93,11 @@ private:
   static const_buffer bytes(std::string_view s) noexcept { return std::as_bytes(std::span<char const>(s.data(), s.size())); }
   template <class T, class Byte>
   detail::transfer<T> make(detail::io_kind const& k, std::span<Byte> b) noexcept {
-    return detail::transfer<T>(k, handle_.get(), const_cast<std::byte*>(b.data()), b.size());
+    return detail::transfer<T>(k, handle_.get(), handle_.generation(), const_cast<std::byte*>(b.data()), b.size());
   }
   template <class T, class Buffer>
   detail::transfer<T> make_v(detail::io_kind const& k, std::span<Buffer const> b) noexcept {
-    return detail::transfer<T>(k, handle_.get(), const_cast<Buffer*>(b.data()), b.size());
+    return detail::transfer<T>(k, handle_.get(), handle_.generation(), const_cast<Buffer*>(b.data()), b.size());
   }
 
   detail::socket_handle handle_;

@@ -49,7 +49,7 @@ struct io_operation : operation, leaf_frame {
   epoll_driver const* waits_in = nullptr;   // its driver; written before it is published
   std::uint64_t seen = 0;         // the descriptor's word before the last system call
   std::size_t transferred = 0;    // bytes
-  std::uint32_t generation;       // of the target when the operation was made: it may have been closed since
+  std::uint32_t generation;       // of the target, when the operation was made: it may have been closed since
   int error = 0;                  // errno, or io_error
   bool claimed = false;
   bool reports = false;           // as_result: a stop does not lose what was transferred (S17)
@@ -57,7 +57,7 @@ struct io_operation : operation, leaf_frame {
   bool yielded = false;           // it went through the queue without waiting
   unsigned char last = full;      // how the last system call ended
 
-  io_operation(io_kind const& k, descriptor* d) noexcept;   // d: null for one that is not open
+  io_operation(io_kind const& k, descriptor* d, std::uint32_t g) noexcept;   // d: null for one that is not open
   ~io_operation() {
     if (claimed) [[unlikely]] give_up();
   }
@@ -86,6 +86,9 @@ private:
 
 constexpr io_kind::io_kind(char const* w, unsigned d, io_step (*a)(io_operation&) noexcept) noexcept
     : operation_kind{w, io_operation::withdraw}, direction(d), attempt(a) {}
+
+inline io_operation::io_operation(io_kind const& k, descriptor* d, std::uint32_t g) noexcept
+    : operation(k), leaf_frame(woken), target(d), generation(g) {}
 
 // Thrown by await_resume: usage_error for a mistake of the program, system_error otherwise; with the number of bytes as transfer_error (io_error.hpp).
 [[noreturn]] SKUA_COLD void throw_io_error(io_operation const& op);

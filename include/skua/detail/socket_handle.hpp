@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The owner of a descriptor: what the public socket classes consist of. One pointer.
+// The owner of a descriptor: what the public socket classes consist of.
 #pragma once
-#include <utility>
+#include <atomic>
+#include <cstdint>
 
 namespace skua::detail {
 
@@ -10,38 +11,48 @@ struct descriptor;
 descriptor& open_descriptor(int number);
 void close_descriptor(descriptor& d) noexcept;
 int number_of(descriptor const& d) noexcept;
+std::uint32_t generation_of(descriptor const& d) noexcept;
 // Throws usage_error while somebody uses it.
 int release_number(descriptor& d);
 
+// The address is atomic, and the generation stays as it is, so that a task may close what another one is about to use: that one is refused then. Moving is
+// for one thread at a time.
 class socket_handle {
 public:
   socket_handle() noexcept = default;
-  explicit socket_handle(int number) : descriptor_(&open_descriptor(number)) {}   // closes it if it throws
-  socket_handle(socket_handle&& o) noexcept : descriptor_(std::exchange(o.descriptor_, nullptr)) {}
+  explicit socket_handle(int number) : socket_handle(open_descriptor(number)) {}   // closes it if it throws
+  socket_handle(socket_handle&& o) noexcept : descriptor_(o.take()), generation_(o.generation_) {}
   socket_handle& operator=(socket_handle&& o) noexcept {
     if (this != &o) {
       close();
-      descriptor_ = std::exchange(o.descriptor_, nullptr);
+      generation_ = o.generation_;
+      descriptor_.store(o.take(), std::memory_order_relaxed);
     }
     return *this;
   }
   ~socket_handle() { close(); }
 
-  explicit operator bool() const noexcept { return descriptor_ != nullptr; }
-  descriptor* get() const noexcept { return descriptor_; }
-  int number() const noexcept { return descriptor_ != nullptr ? number_of(*descriptor_) : -1; }
+  explicit operator bool() const noexcept { return get() != nullptr; }
+  descriptor* get() const noexcept { return descriptor_.load(std::memory_order_relaxed); }   // what it says is checked by claiming
+  std::uint32_t generation() const noexcept { return generation_; }
+  int number() const noexcept { return get() != nullptr ? number_of(*get()) : -1; }
   void close() noexcept {
-    if (descriptor* const d = std::exchange(descriptor_, nullptr)) close_descriptor(*d);
+    if (get() == nullptr) return;
+    if (descriptor* const d = take()) close_descriptor(*d);
   }
   int release() {
-    if (descriptor_ == nullptr) return -1;
-    int const n = release_number(*descriptor_);
-    descriptor_ = nullptr;
+    if (get() == nullptr) return -1;
+    int const n = release_number(*get());
+    take();
     return n;
   }
 
 private:
-  descriptor* descriptor_ = nullptr;
+  explicit socket_handle(descriptor& d) noexcept : descriptor_(&d), generation_(generation_of(d)) {}
+  descriptor* take() noexcept { return descriptor_.exchange(nullptr, std::memory_order_relaxed); }
+
+  std::atomic<descriptor*> descriptor_{nullptr};
+  std::uint32_t generation_ = 0;
 };
 
 } // namespace skua::detail

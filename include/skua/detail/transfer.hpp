@@ -15,7 +15,8 @@ namespace skua::detail {
 struct transfer_operation : io_operation {
   void* data;         // bytes, or spans of bytes
   std::size_t size;   // how many of them
-  transfer_operation(io_kind const& k, descriptor* d, void* p, std::size_t n) noexcept : io_operation(k, d), data(p), size(n) {}
+  transfer_operation(io_kind const& k, descriptor* d, std::uint32_t g, void* p, std::size_t n) noexcept
+      : io_operation(k, d, g), data(p), size(n) {}
 
   bool await_ready() noexcept { return !attention() && spend_budget() && try_now(); }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return start(h); }
@@ -45,8 +46,8 @@ template <class T>
 class [[nodiscard("nothing is read or written until it is awaited")]] transfer_result : transfer_operation {
 public:
   using value_type = result<T>;
-  explicit transfer_result(transfer<T> const& o) noexcept : transfer_operation(o.io(), o.target, o.data, o.size) {
-    generation = o.generation;
+  explicit transfer_result(transfer<T> const& o) noexcept
+      : transfer_operation(o.io(), o.target, o.generation, o.data, o.size) {
     reports = true;
   }
   using transfer_operation::await_ready;
