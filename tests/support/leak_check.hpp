@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// A test fixture: after every test no task, coroutine frame, descriptor or thread is left, and no stop request is counted as under way.
+//
+// What the test makes (runtimes, handles) must be gone when its body returns. With SKUA_ACCOUNTING frames and tasks are counted apart from the
+// pool's own books. Threads that end on their own (blocking threads, a sanitizer's) get a moment.
+//
+//     class Sleep : public skua_test::leak_check {};
+//     TEST_F(Sleep, wakes_up) { .. }
+#pragma once
+#include "skua/detail/frame_pool.hpp"
+#include "skua/detail/worker.hpp"
+#include <chrono>
+#include <cstdint>
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <ostream>
+#include <thread>
+
+namespace skua_test {
+
+struct resources {
+  std::int64_t tasks = 0, frames = 0, stops_under_way = 0;
+  int descriptors = 0, threads = 0;
+  bool operator==(resources const&) const = default;
+
+  static resources now() {
+    return {skua::detail::live_task_blocks(), skua::detail::live_frames(), skua::detail::attention_count.count.load(),
+            entries("/proc/self/fd"), entries("/proc/self/task")};
+  }
+  friend std::ostream& operator<<(std::ostream& out, resources const& r) {
+    return out << r.tasks << " tasks, " << r.frames << " frames, " << r.stops_under_way << " stops under way, " << r.descriptors
+               << " descriptors, " << r.threads << " threads";
+  }
+
+private:
+  static int entries(char const* path) {
+    int n = 0;
+    DIR* const d = ::opendir(path);
+    if (d == nullptr) return -1;
+    while (::readdir(d) != nullptr) ++n;
+    ::closedir(d);
+    return n;
+  }
+};
+
+// What was there before is left: a failure of the running test otherwise.
+inline void expect_no_leaks(resources const& before) {
+  auto const limit = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  resources after = resources::now();
+  while (after != before && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    after = resources::now();
+  }
+  EXPECT_EQ(after, before);
+}
+
+class leak_check : public testing::Test {
+protected:
+  void SetUp() override { before_ = resources::now(); }
+  void TearDown() override { expect_no_leaks(before_); }
+
+private:
+  resources before_;
+};
+
+} // namespace skua_test
