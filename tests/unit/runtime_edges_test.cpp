@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Edges of the runtime where two things meet: a task's end and a stop request, a handle and the end of its runtime, a yield and the LIFO slot.
 #include "skua/skua.hpp"
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <gtest/gtest.h>
@@ -10,6 +11,8 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 using namespace std::chrono_literals;
 
@@ -137,6 +140,25 @@ TEST(RuntimeEdges, a_dump_while_named_tasks_come_and_go) {
   }
   stop = true;
   EXPECT_TRUE(soon([&] { return h.done(); }));
+}
+
+// INV-EMBED-2: a callable that makes a coroutine for others, spawns a task, and returns yet another coroutine.
+TEST(RuntimeEdges, a_frame_that_a_spawned_function_made_for_others_outlives_the_task) {
+  skua::runtime rt({.workers = 1});
+  int sum = 0;
+  rt.block_on([](int& sum) -> skua::task<void> {
+    std::vector<skua::task<int>> kept;
+    int made = 0;
+    for (int i = 0; i < 6; ++i)
+      co_await skua::spawn([&]() -> skua::task<void> {
+        kept.push_back([](int n) -> skua::task<int> { co_return n; }(1 << made++));
+        skua::spawn([](std::array<char, 160>) -> skua::task<void> { co_await skua::this_task::yield(); }, std::array<char, 160>{}).detach();
+        return []() -> skua::task<void> { co_return; }();
+      });
+    for (auto& t : kept) sum += co_await std::move(t);
+  },
+              std::ref(sum));
+  EXPECT_EQ(sum, 63);
 }
 
 // INV-INJECTOR-1: the thread that completes the last operation is still on its way out when the runtime dies. (What ThreadSanitizer sees.)

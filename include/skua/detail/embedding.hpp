@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <source_location>
+#include <utility>
 
 namespace skua::detail {
 
@@ -40,10 +41,16 @@ private:
   task_header* h_;
 };
 
-// Offers the place to the next frame that this thread allocates, for as long as the object lives.
+// Offers the place to the next frame that this thread allocates, for as long as the object lives. Inside a callable that is being offered one (it
+// spawns a task before it returns its own) nothing is offered: the outer one must learn whose frame lies in its place.
 class embedding {
 public:
   embedding(task_header& h, void* place, std::size_t room) noexcept : header_(h) {
+    if (tl.embed_at != nullptr || tl.embed_stray != nullptr) [[unlikely]] {
+      nested_ = true;
+      outer_at_ = std::exchange(tl.embed_at, nullptr);
+      return;
+    }
     tl.embed_at = place;
     tl.embed_size = room;
     tl.embed_used = 0;
@@ -56,6 +63,10 @@ public:
   // The callable returned this frame. Returns the size of the first frame that was allocated.
   SKUA_INLINE std::uint32_t settle(void* frame) noexcept {
     settled_ = true;
+    if (nested_) [[unlikely]] {
+      tl.embed_at = outer_at_;
+      return 0;
+    }
     tl.embed_at = nullptr;
     if (tl.embed_stray != nullptr && tl.embed_stray != frame) [[unlikely]] keep_stray(header_, tl.embed_stray);
     tl.embed_stray = nullptr;
@@ -65,7 +76,8 @@ public:
 private:
   SKUA_COLD static void keep_stray(task_header& h, void* frame) noexcept;
   task_header& header_;
-  bool settled_ = false;
+  bool settled_ = false, nested_ = false;
+  void* outer_at_ = nullptr;
 };
 
 } // namespace skua::detail
