@@ -310,8 +310,13 @@ std::coroutine_handle<> surrender(join_base& j, item x) noexcept {
     settle_batch();
     return resume_parent(j);
   }
-  if (x != 0) return note_progress(), dispatch(x);
-  return next_or_loop(next_local());
+  if (x == 0) return next_or_loop(next_local());
+  if (tl.run_budget == 0) [[unlikely]] {   // the loop's turn, also on a long run of items that are no siblings (D11)
+    tl.queue.push_reserved(x);
+    return std::noop_coroutine();
+  }
+  --tl.run_budget;
+  return next_or_loop(x);
 }
 
 namespace {
@@ -408,7 +413,7 @@ std::coroutine_handle<> dispatch_stopping(operation& op) noexcept {
 std::coroutine_handle<> continue_walk(branch_record& at) noexcept {
   core::record* outermost = &at;
   while (core::record* const up = outermost->above) outermost = up;
-  join_base& j = join_at(static_cast<branch_record*>(outermost)->up);
+  join_base& j = join_at(std::atomic_ref<std::uintptr_t>(static_cast<branch_record*>(outermost)->up).load(std::memory_order_relaxed));
   branch_word& top = *word_if_any(up_of(*j.parent_branch));   // held by the walk: it cannot go away
   stop_sink sink(*tl.owner);
   core::resume_walk(top, at, sink, 16 * stop_sink::requester_allowance);
@@ -423,7 +428,8 @@ std::coroutine_handle<> dispatch(item x) noexcept {
   case kind::branch: {
     auto& b = *static_cast<promise_base*>(p);
     std::uintptr_t& up = (b.up & tag::mask) == tag::observed ? record_at(b.up)->up : b.up;   // a branch of when_any has a record
-    up |= tag::away;
+    // relaxed: a walk that is continued elsewhere may look through a record's word; the tag is nothing to it.
+    std::atomic_ref<std::uintptr_t>(up).store(up | tag::away, std::memory_order_relaxed);
     tl.current = &b;
     return handle_of(b.frame());
   }

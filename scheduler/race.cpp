@@ -7,7 +7,6 @@ namespace skua::detail {
 
 void prepare_race(special_join& j, std::coroutine_handle<> parent, void* const* frames, void* const* outs, std::size_t n) {
   tl.queue.reserve(static_cast<std::int64_t>(n));
-  j.parent = parent.address();
   j.parent_branch = tl.current;
   j.head.store(core::head_special, std::memory_order_relaxed);
   j.lost = 0;
@@ -19,6 +18,7 @@ void prepare_race(special_join& j, std::coroutine_handle<> parent, void* const* 
     p.out = outs[i];
   }
   link_race_records(j, frames, n);
+  j.parent = parent.address();   // last: null says that the frames are still the caller's
 }
 
 std::coroutine_handle<> launch_race(void* const* frames, std::size_t n) noexcept {
@@ -26,7 +26,7 @@ std::coroutine_handle<> launch_race(void* const* frames, std::size_t n) noexcept
   for (std::size_t i = n; --i != 0;) tl.queue.push_reserved(reinterpret_cast<item>(&promise_at(frames[i])) | kind::branch);
   if (n > 1) notify_after_push();
   tl.current = &promise_at(first);
-  return handle_of(first);
+  return attention() && wanted_in_loop() ? detour(*tl.current) : handle_of(first);   // S21
 }
 
 verdict race_decides(special_join& j, bool from_outside) noexcept {
@@ -39,7 +39,13 @@ verdict race_decides(special_join& j, bool from_outside) noexcept {
 
 std::vector<std::exception_ptr> take_failures(join_base& j, void* const* outs, std::size_t n) {
   std::vector<std::exception_ptr> failures;
-  failures.reserve(n);
+  try {
+    failures.reserve(n);
+  } catch (...) {
+    discard_lost(j);
+    free_records(j);
+    throw;
+  }
   for (std::size_t i = 0; i < n; ++i)
     for (lost_slot* l = first_lost(j); l != nullptr; l = next_lost(*l))
       if (static_cast<void*>(l) == outs[i] && l->error) failures.push_back(std::move(l->error));

@@ -30,8 +30,8 @@ runtime_core::runtime_core(options const& o)
       driver_(make_driver(o)),
       blocking_(o, [this] { driver_->note_rest(); }),
       files_(make_file_engine(o, blocking_, *driver_)) {
-  announce(*this);
   start(*driver_);
+  announce(*this);   // no task exists before
 }
 
 runtime_core::~runtime_core() {
@@ -42,24 +42,40 @@ runtime_core::~runtime_core() {
                  s.waits_for.c_str());
   // Not by the list: a task that was spawned while it was made may be in no list.
   while (!quiescent()) (void)shutdown_within(std::chrono::hours(24 * 365));
+  retire();
   stop();
   blocking_.stop();
 }
 
-void runtime_core::start_from_outside(task_header& h) {
-  entering_.fetch_add(1, std::memory_order_seq_cst);   // INV-SHUTDOWN-2
-  bool const accepted = accepting_.load(std::memory_order_seq_cst);
-  if (accepted) count_outside_spawn();
-  entering_.fetch_sub(1, std::memory_order_seq_cst);
-  if (accepted) {
-    item const x = reinterpret_cast<item>(&h) | kind::spawned;
-    return inject_items(&x, 1, false);
-  }
+namespace {
+
+// A task that is refused is destroyed on the caller's thread.
+void destroy_unstarted(task_header& h) noexcept {
   handle_of(h.promise()->frame()).destroy();
   h.outcome = task_header::stopped;
   if (h.kind->drop_call != nullptr) h.kind->drop_call(&h);
   h.kind->destroy(&h);
-  throw usage_error("skua: the runtime is shutting down and takes no more tasks");
+}
+
+} // namespace
+
+void runtime_core::start_from_outside(task_header& h) {
+  try {
+    check_not_forked();
+  } catch (...) {
+    destroy_unstarted(h);
+    throw;
+  }
+  entering_.fetch_add(1, std::memory_order_seq_cst);   // INV-SHUTDOWN-2
+  bool const accepted = accepting_.load(std::memory_order_seq_cst);
+  if (accepted) count_outside_spawn();
+  entering_.fetch_sub(1, std::memory_order_seq_cst);
+  if (!accepted) {
+    destroy_unstarted(h);
+    throw usage_error("skua: the runtime is shutting down and takes no more tasks");
+  }
+  item const x = reinterpret_cast<item>(&h) | kind::spawned;
+  inject_items(&x, 1, false);
 }
 
 skua::metrics runtime_core::measure() noexcept {
@@ -82,10 +98,7 @@ blocking_pool& blocking_of(scheduler& s) noexcept { return core_of(s).blocking()
 file_engine& files_of(scheduler& s) noexcept { return core_of(s).files(); }
 
 std::uint16_t index_of(runtime_core& c) noexcept { return c.index(); }
-void start_from_outside(runtime_core& c, task_header& h) {
-  check_not_forked();
-  c.start_from_outside(h);
-}
+void start_from_outside(runtime_core& c, task_header& h) { c.start_from_outside(h); }
 void check_may_block(runtime_core&, char const* what) {
   check_not_forked();
   if (tl.words != nullptr)

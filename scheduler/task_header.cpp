@@ -2,6 +2,7 @@
 // Tasks from outside: stop requests, waiting threads, identity. detail/task_header.hpp has the words and their transitions.
 #include "skua/detail/task_header.hpp"
 #include "scheduler/failure.hpp"
+#include "scheduler/registry.hpp"
 #include "scheduler/scheduler.hpp"
 #include "skua/detail/embedding.hpp"
 #include "skua/detail/failure_report.hpp"
@@ -25,8 +26,10 @@ void request_stop(task_header& h, stop_reason why) noexcept {
   stop_reason none = stop_reason::none;
   // release: pairs with the load in this_task::stop_reason(), which follows the stop bit.
   h.reason.compare_exchange_strong(none, why, std::memory_order_release, std::memory_order_relaxed);
+  scheduler_lease const owner(h.owner_index.load(std::memory_order_relaxed));
+  if (owner.get() == nullptr) return;   // the task ended just now, and its runtime with it
   raise_attention();   // before the bit: whoever runs the task looks for the bit only when it sees this
-  stop_sink sink(h.owner());
+  stop_sink sink(*owner.get());
   if (!core::request(h, sink, stop_sink::requester_allowance)) return lower_attention();
   // The task's end gives it back if it saw it; otherwise the end of the block does. `ended` stays: nobody may give it back twice.
   auto seen = task_header::not_counted;
@@ -103,9 +106,9 @@ void release_context(task_context* c) noexcept {
 
 void report_untaken(task_header& h, std::exception_ptr& error) noexcept {
   failure_report const r{std::move(error), &h};
-  scheduler* const s = scheduler_at(h.owner_index.load(std::memory_order_relaxed));
-  if (s == nullptr) return deliver_failure({}, to_failure(r));   // a handle that outlived its runtime
-  report_failure(*s, r);
+  scheduler_lease const owner(h.owner_index.load(std::memory_order_relaxed));
+  if (owner.get() == nullptr) return deliver_failure({}, to_failure(r));   // a handle that outlived its runtime
+  report_failure(*owner.get(), r);
 }
 
 void terminate_in_unwinding() noexcept {

@@ -136,7 +136,7 @@ struct spawn_result {
 // Queues a task made on this thread.
 SKUA_INLINE void start_task(task_header& h) {
   worker_counters::add(tl.counters.spawned);
-  push_lifo(reinterpret_cast<item>(&h) | kind::spawned);
+  schedule_here(reinterpret_cast<item>(&h) | kind::spawned);
 }
 
 // Makes the task of a callable and its arguments, or of a task.
@@ -160,7 +160,6 @@ join_handle<T> handle_for(result_block<T>* b) noexcept {
 
 template <class F, class... Args>
 SKUA_INLINE auto spawn_here(task_context* context, std::source_location site, F&& f, Args&&... args) {
-  tl.queue.reserve(1);   // may throw, before any effect
   auto* b = make_any_task(task_origin{tl.owner_index, context, site}, std::forward<F>(f), std::forward<Args>(args)...);
   start_task(*b);
   return handle_for(b);
@@ -170,7 +169,6 @@ template <class F, class... Args>
 SKUA_INLINE auto spawn_at(std::source_location site, F&& f, Args&&... args) {
   if (tl.words == nullptr) [[unlikely]] not_in_runtime("spawn");
   if constexpr (std::same_as<std::remove_cvref_t<F>, named>) {
-    tl.queue.reserve(1);
     return spawn_here(make_named_context(f.text), site, std::forward<Args>(args)...);
   } else {
     return spawn_here(nullptr, site, std::forward<F>(f), std::forward<Args>(args)...);

@@ -34,13 +34,10 @@ template <bool Typed>
 inline constexpr std::uintptr_t initial_head = Typed ? core::head_special : 0;
 
 // A fork while attention() is raised: a stop may be under way (S1), or this worker is wanted back in its loop (S21).
-// `start()` starts the branches and returns the first one's handle; `destroy()` destroys their frames.
-template <class Start, class Destroy>
-SKUA_COLD std::coroutine_handle<> fork_with_attention(std::coroutine_handle<> parent, bool stopped, Start start, Destroy destroy) {
-  if (stopped) {
-    destroy();
-    return unwind(parent.address());
-  }
+// `start()` starts the branches and returns the first one's handle; until then their frames belong to the awaiter, whose destructor destroys them.
+template <class Start>
+SKUA_COLD std::coroutine_handle<> fork_with_attention(std::coroutine_handle<> parent, bool stopped, Start start) {
+  if (stopped) return unwind(parent.address());
   std::coroutine_handle<> const first = start();
   return wanted_in_loop() ? detour(*tl.current) : first;
 }
@@ -54,11 +51,14 @@ class [[nodiscard("when_all does nothing until it is awaited")]] when_all_tuple 
 public:
   SKUA_INLINE explicit when_all_tuple(task<T>&&... t) { adopt(indices{}, std::move(t)...); }
   when_all_tuple(when_all_tuple const&) = delete;
+  SKUA_INLINE ~when_all_tuple() {
+    if (this->parent == nullptr) [[unlikely]] destroy_frames(indices{});   // never awaited, or ended before it began
+  }
   bool await_ready() const noexcept { return false; }
   SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (attention()) [[unlikely]]
       return look_closer(h);
-    if (size > 1 && !tl.queue.try_reserve(size - 1)) [[unlikely]] no_memory();
+    if (size > 1 && !tl.queue.try_reserve(size - 1)) [[unlikely]] throw_bad_alloc();
     return start(h, indices{});
   }
   SKUA_INLINE std::tuple<result_of<T>...> await_resume() {
@@ -70,6 +70,7 @@ private:
   template <std::size_t... I>
   SKUA_INLINE void adopt(std::index_sequence<I...>, task<T>&&... t) {
     if (!(... && static_cast<bool>(t))) [[unlikely]] task_awaited_twice();
+    this->parent = nullptr;
     ((std::get<I>(slots_).frame = t.release()), ...);
   }
   template <std::size_t... I>
@@ -81,23 +82,11 @@ private:
         [&](std::size_t i) { return outs[i]; });
   }
   SKUA_COLD std::coroutine_handle<> look_closer(std::coroutine_handle<> h) {
-    bool stopped;
-    try {
-      tl.queue.reserve(size);
-      stopped = stopped_at_fork();   // may need a record
-    } catch (...) {
-      destroy_frames(indices{});
-      throw;
-    }
-    return fork_with_attention(
-        h, stopped, [&] { return start(h, indices{}); }, [&] { destroy_frames(indices{}); });
-  }
-  [[noreturn]] SKUA_COLD void no_memory() {
-    destroy_frames(indices{});
-    throw_bad_alloc();
+    tl.queue.reserve(size);
+    return fork_with_attention(h, stopped_at_fork(), [&] { return start(h, indices{}); });   // may need a record, and throw
   }
   template <std::size_t... I>
-  void destroy_frames(std::index_sequence<I...>) noexcept {
+  SKUA_COLD void destroy_frames(std::index_sequence<I...>) noexcept {
     (handle_of(std::get<I>(slots_).frame).destroy(), ...);
   }
   SKUA_COLD void settle() {
@@ -135,7 +124,7 @@ public:
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (attention()) [[unlikely]]
       return fork_with_attention(
-          h, stopped_at_fork(), [&] { return start(h); }, [] {});   // tasks_ owns the frames
+          h, stopped_at_fork(), [&] { return start(h); });   // tasks_ owns the frames
     return start(h);
   }
   std::conditional_t<std::is_void_v<T>, void, std::vector<T>> await_resume() {

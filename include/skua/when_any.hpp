@@ -54,9 +54,13 @@ class [[nodiscard("when_any does nothing until it is awaited")]] when_any_tuple 
 public:
   explicit when_any_tuple(task<T>&&... t) {
     if (!(... && static_cast<bool>(t))) task_awaited_twice();
+    parent = nullptr;
     adopt(indices{}, std::move(t)...);
   }
   when_any_tuple(when_any_tuple const&) = delete;
+  ~when_any_tuple() {
+    if (parent == nullptr) [[unlikely]] destroy_frames(indices{});   // never awaited, or ended before it began
+  }
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return start(h, indices{}); }
   result await_resume() { return settle(indices{}); }
@@ -70,20 +74,13 @@ private:
   std::coroutine_handle<> start(std::coroutine_handle<> h, std::index_sequence<I...>) {
     void* const outs[] = {&std::get<I>(slots_)...};
     void* const frames[] = {std::get<I>(slots_).frame...};
-    auto destroy = [&] {
-      for (void* f : frames) handle_of(f).destroy();
-    };
-    try {
-      if (attention() && stopped_at_fork()) {
-        destroy();
-        return unwind(h.address());
-      }
-      prepare_race(*this, h, frames, outs, size);
-    } catch (...) {
-      destroy();
-      throw;
-    }
+    if (attention() && stopped_at_fork()) return unwind(h.address());
+    prepare_race(*this, h, frames, outs, size);
     return launch_race(frames, size);
+  }
+  template <std::size_t... I>
+  void destroy_frames(std::index_sequence<I...>) noexcept {
+    (handle_of(std::get<I>(slots_).frame).destroy(), ...);
   }
   template <std::size_t... I>
   result settle(std::index_sequence<I...>) {

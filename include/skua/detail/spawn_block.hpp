@@ -129,7 +129,13 @@ spawn_block<T, Call>* make_block(std::uint32_t room, task_origin const& origin) 
   using block = spawn_block<T, Call>;
   static_assert(alignof(block) <= 16, "skua: over-aligned results, callables and arguments are not supported by spawn");
   std::size_t const size = frame_offset<block> + room;
-  void* const p = allocate_task_block(size);
+  void* p;
+  try {
+    p = allocate_task_block(size);
+  } catch (...) {
+    release_context(origin.context);
+    throw;
+  }
   auto* b = static_cast<block*>(p);
   init_header(*b, static_cast<std::uint32_t>(size), kind_of<T, Call>, origin.context, origin.owner, origin.site);
   return b;

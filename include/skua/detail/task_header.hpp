@@ -40,9 +40,6 @@ struct task_context {
   std::atomic<std::uint32_t> references{1};
 };
 
-// Live schedulers by number: a header has no room for a pointer (runtime.cpp).
-scheduler* scheduler_at(std::uint16_t index) noexcept;
-
 struct task_header;
 struct task_kind {
   void (*destroy)(task_header*) noexcept;      // result (reported if it is a failure that nobody took) and block
@@ -69,7 +66,6 @@ struct alignas(16) task_header : branch_word {
   std::uint64_t id = 0;
   std::uint64_t parent = 0;            // id of the task that spawned it; 0: a thread from outside
 
-  scheduler& owner() const noexcept { return *scheduler_at(owner_index.load(std::memory_order_relaxed)); }
   char const* name() const noexcept { return context != nullptr ? context->name : ""; }
   promise_base* promise() const noexcept { return static_cast<promise_base*>(static_cast<void*>(branch)); }
 };

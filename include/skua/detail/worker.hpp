@@ -65,7 +65,7 @@ struct worker_local {
   std::uint32_t embed_used = 0;        // the size of the first frame that was allocated since
   std::uint32_t run_budget = 0;        // tasks that may still run one after the other without a look at the worker loop
   std::uint32_t index = 0;
-  std::uint16_t owner_index = 0;       // of the scheduler, for scheduler_at()
+  std::uint16_t owner_index = 0;       // the scheduler's number (scheduler/registry.hpp)
   std::uint32_t op_budget = 128;       // operations that may complete without suspending before the task yields (D11)
   std::uint32_t id_left = 0;           // task ids this thread may still give out
   std::uint64_t next_id = 0;
@@ -142,5 +142,11 @@ SKUA_INLINE item next_local() noexcept {
 // Makes an item runnable from wherever the caller is: on a worker of `s` locally, otherwise by injection. push_lifo may need memory
 // when the deque grows; schedule() never fails: it falls back to injection.
 void schedule(scheduler& s, item x) noexcept;
+SKUA_INLINE void schedule_here(item x) noexcept {   // on a worker
+  if (tl.queue.try_reserve(1)) [[likely]]
+    push_lifo(x);
+  else
+    inject(*tl.owner, &x, 1);
+}
 
 } // namespace skua::detail
