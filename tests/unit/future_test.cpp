@@ -26,6 +26,10 @@ template <class T>
 task<T> await(future<T> f) {
   co_return co_await f;
 }
+task<int> await_where_it_is(future<int>* at) {
+  future<int>& f = *at;
+  co_return co_await f;
+}
 skua::options two_workers() { return {.workers = 2}; }
 
 // Counts its instances, so that a value that is lost or destroyed twice shows.
@@ -191,7 +195,7 @@ TEST(Future, is_awaited_once) {
 task<> await_in_two_tasks() {
   promise<int> p;
   auto f = p.get_future();
-  auto first = skua::spawn([](future<int>* g) -> task<int> { co_return co_await *g; }, &f);
+  auto first = skua::spawn(await_where_it_is, &f);
   co_await skua::sleep_for(1ms);
   bool refused = false;
   try {
@@ -214,7 +218,7 @@ task<> await_again_after_a_timeout() {
   auto f = p.get_future();
   bool late = false;
   try {
-    (void)co_await skua::timeout(1ms, [](future<int>* g) -> task<int> { co_return co_await *g; }(&f));
+    (void)co_await skua::timeout(1ms, await_where_it_is(&f));
   } catch (skua::timeout_error const&) {
     late = true;
   }
