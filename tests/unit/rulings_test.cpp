@@ -372,12 +372,12 @@ TEST_P(Rulings, S16_one_spawned_task_is_one_allocation) {
     auto spawn_one = [] { return skua::spawn([](int v) -> task<int> { co_return v; }, 1); };
     co_await spawn_one();   // learns the frame's size
     auto h = spawn_one();
-    auto const block = reinterpret_cast<std::uintptr_t>(h.block());
-    auto const frame = reinterpret_cast<std::uintptr_t>(h.block()->promise()->frame());
-#if !SKUA_ASAN
-    EXPECT_GT(frame, block);
-    EXPECT_LT(frame, block + h.block()->block_units * 32u);
-#endif
+    if constexpr (!SKUA_ASAN) {   // under AddressSanitizer every frame has its own life
+      auto const block = reinterpret_cast<std::uintptr_t>(h.block());
+      auto const frame = reinterpret_cast<std::uintptr_t>(h.block()->promise()->frame());
+      EXPECT_GT(frame, block);
+      EXPECT_LT(frame, block + h.block()->block_units * 32u);
+    }
     EXPECT_EQ(co_await h, 1);
   });
 }
