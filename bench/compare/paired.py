@@ -40,7 +40,7 @@ def cc(source, out):
 
 
 def build_peer(peer, build):
-    """Builds a peer's micro program (and Tokio's echo). Returns its path, or None where its compiler or library is missing."""
+    """Builds a peer's micro program (with Tokio's echo beside it), or hyper's server. Returns its path, or None where its compiler or library is missing."""
     out = os.path.join(build, "compare", peer)
     os.makedirs(out, exist_ok=True)
     try:
@@ -56,18 +56,44 @@ def build_peer(peer, build):
             if not newer(program, source):
                 subprocess.run(["g++", "-O2", "-DNDEBUG", "-std=c++20", "-pthread", "-o", program, source], check=True, stderr=subprocess.DEVNULL)
             return program
-        if peer == "tokio":
+        if peer in ("tokio", "hyper"):
             registry = "/usr/share/cargo/registry"
             if not shutil.which("cargo") or not os.path.isdir(registry):
                 return None
-            shutil.copytree(os.path.join(HERE, "tokio"), out, dirs_exist_ok=True)   # cargo writes a lock file beside its manifest
+            shutil.copytree(os.path.join(HERE, peer), out, dirs_exist_ok=True)   # cargo writes a lock file beside its manifest
             subprocess.run(["cargo", "build", "--quiet", "--offline", "--release", "--manifest-path", os.path.join(out, "Cargo.toml"),
                             "--config", 'source.crates-io.replace-with="debian"', "--config", f'source.debian.directory="{registry}"'],
                            check=True, stdout=sys.stderr)
-            return os.path.join(out, "target", "release", "micro")
+            return os.path.join(out, "target", "release", "micro" if peer == "tokio" else "compare-hyper")
     except (OSError, subprocess.CalledProcessError):
         return None
     raise ValueError(peer)
+
+
+class Server:
+    """A server process that prints `listening on ADDRESS:PORT`; a fixed port if it does not."""
+    def __init__(self, command, port=None, cores=None):
+        pin = ["taskset", "-c", cores] if cores else []
+        self.process = subprocess.Popen(pin + command, stdout=subprocess.PIPE if port is None else subprocess.DEVNULL, text=True)
+        if port is None:
+            line = self.process.stdout.readline()
+            if "listening on" not in line:
+                raise RuntimeError(f"{command[0]} said {line!r}")
+            port = int(line.rsplit(":", 1)[1])
+        else:
+            time.sleep(0.5)
+        self.port = port
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def rounds(sides, count, run, tries=3):

@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <skua/tcp.hpp>
 #include <skua/timeout.hpp>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -62,26 +64,33 @@ private:
     co_return keep || (r.keep_alive && open_.draining());
   }
 
-  // False: the client has closed, or was too slow.
+  // Sends what is ready and waits for more, all under one time limit. False: the client has closed, or was too slow.
   skua::task<bool> receive_more() {
     if (parser_.take_continue()) output_.add_continue();
-    if (!output_.empty()) co_await flush();
-    bool const in_request = parser_.in_request();
-    if (!in_request) request_deadline_ = clock::time_point::max();
     clock::time_point const now = clock::now();
-    if (in_request && request_deadline_ == clock::time_point::max()) request_deadline_ = now + limits_.header;
+    bool const in_request = parser_.in_request();
+    if (!in_request)
+      request_deadline_ = clock::time_point::max();
+    else if (request_deadline_ == clock::time_point::max())
+      request_deadline_ = now + limits_.header;
     bool timed_out = false;
     std::size_t received = 0;
     try {
-      received = co_await skua::timeout_at(in_request ? request_deadline_ : now + limits_.idle, receive());
+      received = co_await skua::timeout_at(in_request ? request_deadline_ : now + limits_.idle, send_and_receive());
     } catch (skua::timeout_error const&) {
       timed_out = true;
     }
-    if (timed_out && in_request) co_await refuse(408);
+    if (timed_out && in_request && output_.empty()) co_await refuse(408);   // not empty: it takes no answers
     input_ = std::string_view(buffer_.data(), received);
     co_return received != 0;
   }
-  skua::task<std::size_t> receive() { co_return co_await stream_.read_some(std::as_writable_bytes(std::span(buffer_))); }
+  skua::task<std::size_t> send_and_receive() {
+    if (!output_.empty()) {
+      co_await stream_.write_all(output_.text());
+      output_.clear();
+    }
+    co_return co_await stream_.read_some(std::as_writable_bytes(std::span(buffer_)));
+  }
 
   skua::task<> flush() {
     co_await skua::timeout(limits_.idle, send());
@@ -102,7 +111,7 @@ private:
   }
   skua::task<> receive_and_discard() {
     for (std::size_t total = 0; total < 4'000'000;) {
-      std::size_t const n = co_await receive();
+      std::size_t const n = co_await stream_.read_some(std::as_writable_bytes(std::span(buffer_)));
       if (n == 0) co_return;
       total += n;
     }
