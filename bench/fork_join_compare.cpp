@@ -163,7 +163,8 @@ int main(int argc, char** argv) {
   } while (bench::wall_ns() < end);
 
   std::printf("%s\n", bench::processor().c_str());
-  std::printf("%-12s %7s %10s %10s   %-17s  %5s %8s %8s %8s %6s\n", "workload", "workers", "skua ms", "oneTBB ms", "skua / oneTBB", "CPU", "speed-up", "MiB", "TBB MiB", "rounds");
+  std::printf("%-12s %7s %10s %10s   %-17s  %5s %8s %8s %8s %6s\n", "workload", "workers",
+              "skua ms", "oneTBB ms", "skua / oneTBB", "CPU", "speed-up", "MiB", "TBB MiB", "rounds");
   bench::json_file out("fork_join_compare");
   for (auto const& [key, c] : cells) {
     workload const& w = workloads[key.first];

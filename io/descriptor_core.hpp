@@ -28,7 +28,8 @@
 // `ready` (reading on until EAGAIN would cost a system call a request), but not `end`, whose edge will not come again. EAGAIN clears both.
 // The tick has 24 bits: it is mistaken only if 2^24 n events are harvested during one system call.
 //
-// Why a generation. A task may be about to use a descriptor that another one closes: its claim is refused. And an event may have been fetched from the kernel before the descriptor was closed, and be delivered when its memory serves another one.
+// Why a generation. A task may be about to use a descriptor that another one closes: its claim is refused. And an event may have been fetched from
+// the kernel before the descriptor was closed, and be delivered when its memory serves another one.
 // It is then dropped. (With 24 bits it could be mistaken for its 16-millionth successor's; the successor would try its system call once in vain.)
 //
 // INV-DESC-1  An operation is completed or taken back exactly once: by the one whose RMW cleared its `waits`.

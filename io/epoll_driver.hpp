@@ -27,7 +27,8 @@
 // It runs no user code, and waits for nobody: so no task can delay events or timers by more than `bound` and the kernel's own scheduling.
 //
 // INV-IO-1  When everything sleeps, every event has been harvested: the I/O thread is in epoll, or it is deep and somebody holds the role. Who gives the
-//           role up does so on every path by way of role_released(), before it runs anything; the I/O thread says `deep`, then looks at the role: seq_cst on both
+//           role up does so on every path by way of role_released(), before it runs anything; the I/O thread says `deep`, then looks at the role:
+//           seq_cst on both
 //           sides.
 // INV-IO-2  A kick is consumed by a holder only, and before it gives the role up: later it might be its successor's.
 // INV-IO-3  An event or alarm is harvested within `bound` while no worker polls: a worker that polls harvests what is there, and the cool-down counts

@@ -17,7 +17,7 @@ inline long rounds_for(double ns) {
   static double const rounds_per_ns = [] {
     constexpr long sample = 200'000;
     double best = 1e18;
-    volatile std::uint64_t sink = 0;
+    std::uint64_t volatile sink = 0;
     for (int i = 0; i < 20; ++i) {
       double const start = wall_ns();
       sink = sink + arithmetic(sample);

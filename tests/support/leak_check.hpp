@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A test fixture: after every test no task, coroutine frame, descriptor or thread is left, and no stop request is counted as under way.
 //
-// What the test makes (runtimes, handles) is a local of its body or a member of the fixture that is derived. With SKUA_ACCOUNTING frames and tasks are counted apart from the
+// What the test makes (runtimes, handles) is a local of its body or a member of the fixture that is derived. With SKUA_ACCOUNTING frames and tasks
+// are counted apart from the
 // pool's own books. Threads that end on their own (blocking threads, a sanitizer's) get a moment.
 //
 //     class Sleep : public skua_test::leak_check {};

@@ -105,9 +105,9 @@ TEST_F(Spawn, makes_one_allocation_a_task__S16) {
 #endif
   auto body = []() -> task<> {
     auto make = [](int n) { return skua::spawn([n](std::string const&) -> task<int> {
-      co_await never();
-      co_return n;
-    },
+                              co_await never();
+                              co_return n;
+                            },
                                                "an argument"); };
     auto first = make(0);
     co_await yield_times(3);
@@ -122,12 +122,12 @@ TEST_F(Spawn, makes_one_allocation_a_task__S16) {
 TEST_F(Spawn, makes_two_allocations_for_a_frame_that_is_too_large__S16) {
   auto body = []() -> task<> {
     auto make = [] { return skua::spawn([]() -> task<int> {
-      std::array<char, 5000> a{};
-      co_await skua::this_task::yield();
-      a[4999] = 3;
-      co_await skua::this_task::yield();
-      co_return a[4999] + a[0];
-    }); };
+                       std::array<char, 5000> a{};
+                       co_await skua::this_task::yield();
+                       a[4999] = 3;
+                       co_await skua::this_task::yield();
+                       co_return a[4999] + a[0];
+                     }); };
     for (int i = 0; i < 3; ++i) EXPECT_EQ(co_await make(), 3);
   };
   rt.block_on(body);
@@ -326,9 +326,9 @@ TEST_F(Spawn, assigned_handle_drops_what_it_held__S12) {
   std::atomic<int> gone = 0;
   auto body = [&]() -> task<> {
     auto make = [&] { return skua::spawn([&]() -> task<> {
-      witness w(gone);
-      co_await never();
-    }); };
+                        witness w(gone);
+                        co_await never();
+                      }); };
     auto h = make();
     co_await skua::this_task::yield();
     h = make();

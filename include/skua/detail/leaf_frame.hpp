@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A coroutine frame written by hand: what a leaf awaitable suspends as when it may have to try more than once before its coroutine goes on.
 //
-// A coroutine's frame begins [resume function][destroy function][promise], with every supported compiler; the runtime relies on that already (promise.hpp). A leaf
+// A coroutine's frame begins [resume function][destroy function][promise], with every supported compiler; the runtime relies on that already
+// (promise.hpp). A leaf
 // frame looks like the frame of a child that the coroutine awaits: its promise's `up` is the awaiting frame, tagged `call`. So whatever resumes an operation
 // resumes it, and unwind() passes through it, without knowing what it is. It lies inside the awaiter, in the awaiting frame: no allocation.
 //

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Awaitables that move bytes over a stream socket, and the form of each that returns its error as a value.
 //
-// A transfer is the operation itself: it lies in the awaiting frame from the call on, is neither copied nor moved, and is awaited once. as_result() makes another
+// A transfer is the operation itself: it lies in the awaiting frame from the call on, is neither copied nor moved, and is awaited once. as_result()
+// makes another
 // one of the same description.
 #pragma once
 #include "../result.hpp"
@@ -29,9 +30,9 @@ template <class T>
 class [[nodiscard("nothing is read or written until it is awaited")]] transfer : transfer_operation {
 public:
   using value_type = T;
-  using transfer_operation::transfer_operation;
   using transfer_operation::await_ready;
   using transfer_operation::await_suspend;
+  using transfer_operation::transfer_operation;
   T await_resume() const {
     if (error != 0) [[unlikely]] throw_transfer_error(*this);
     if constexpr (!std::is_void_v<T>) return transferred;
