@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chooses how files are read and written, once, at start.
+#include "io/file_engines.hpp"
 #include "io/epoll_driver.hpp"
 #include "io/file_threads.hpp"
 #include "io/file_uring.hpp"
@@ -15,12 +16,12 @@ std::unique_ptr<file_engine> make_file_engine(options const& o, blocking_pool& p
   if (o.files == "threads" || (o.files == "auto" && epoll == nullptr)) return std::make_unique<file_threads>(pool);
   if (epoll == nullptr) throw std::invalid_argument("skua: options.files = \"io_uring\" does not go with the back end \"" + std::string(d.name()) + '"');
   try {
-    auto ring = std::make_unique<file_uring>(pool);
+    auto ring = std::make_unique<file_uring>(pool, most_in_ring);
     epoll->watch(ring->event_descriptor(), *ring);
     return ring;
   } catch (std::system_error const& e) {
     if (o.files == "auto") return std::make_unique<file_threads>(pool);
-    throw std::system_error(e.code(), std::string("skua: options.files = \"io_uring\" is not possible here (\"auto\" would use threads): ") + e.what());
+    throw std::system_error(e.code(), "skua: options.files = \"io_uring\" is not possible here (\"auto\" would use threads)");
   }
 }
 

@@ -25,8 +25,8 @@ namespace skua::detail {
 
 namespace {
 
-constexpr std::array<std::uint8_t, 7> needed_operations{IORING_OP_OPENAT, IORING_OP_CLOSE, IORING_OP_READ,        IORING_OP_WRITE,
-                                                        IORING_OP_FSYNC,  IORING_OP_STATX, IORING_OP_ASYNC_CANCEL};
+constexpr std::array<std::uint8_t, 7> needed_operations{IORING_OP_OPENAT, IORING_OP_CLOSE, IORING_OP_READ, IORING_OP_WRITE,
+                                                        IORING_OP_FSYNC, IORING_OP_STATX, IORING_OP_ASYNC_CANCEL};
 
 // Longer transfers are left to the kernel's own threads, for the worker would do the copying. As file.cpp's cached_piece_size.
 constexpr std::size_t longest_on_worker = std::size_t{64} << 10;
@@ -97,7 +97,7 @@ file_request* file_uring::waiting_list::front() const noexcept { return static_c
 // ---------------------------------------------------------------------------------------------- life
 
 file_uring::file_uring(blocking_pool& pool, unsigned max_in_kernel)
-    : ring_(64, 4 * max_in_kernel), threads_(pool), max_in_kernel_(max_in_kernel) {
+    : ring_(2, 4 * max_in_kernel), threads_(pool), max_in_kernel_(max_in_kernel) {
   if (!ring_.supports(needed_operations)) throw std::system_error(ENOSYS, std::system_category(), "skua: this kernel's io_uring is too old");
   check_that_it_works();
   event_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

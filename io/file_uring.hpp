@@ -35,7 +35,7 @@ namespace skua::detail {
 class file_uring final : public file_engine, public event_source {
 public:
   // Errors: system_error where the kernel does not allow it, or does not have what is needed.
-  explicit file_uring(blocking_pool& pool, unsigned max_in_kernel = 512);
+  explicit file_uring(blocking_pool& pool, unsigned max_in_kernel);
   ~file_uring() override;
   char const* name() const noexcept override { return "io_uring"; }
   void submit(file_request& r) override;

@@ -71,10 +71,10 @@ void uring::unmap() noexcept {
   ::close(fd_);
 }
 
-bool uring::supports(std::span<std::uint8_t const> operations) const noexcept {
+bool uring::supports(std::span<std::uint8_t const> operations) const {
   constexpr unsigned most = 256;
   alignas(io_uring_probe) unsigned char bytes[sizeof(io_uring_probe) + most * sizeof(io_uring_probe_op)] = {};
-  if (::syscall(SYS_io_uring_register, fd_, IORING_REGISTER_PROBE, bytes, most) < 0) return false;
+  if (::syscall(SYS_io_uring_register, fd_, IORING_REGISTER_PROBE, bytes, most) < 0) failed("skua: io_uring_register");
   auto const& probe = *reinterpret_cast<io_uring_probe*>(bytes);
   for (std::uint8_t const op : operations)
     if (op > probe.last_op || (probe.ops[op].flags & IO_URING_OP_SUPPORTED) == 0) return false;

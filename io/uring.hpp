@@ -22,8 +22,8 @@ public:
   uring(uring const&) = delete;
   uring& operator=(uring const&) = delete;
 
-  // Does the kernel know all of these operations (IORING_OP_..)?
-  bool supports(std::span<std::uint8_t const> operations) const noexcept;
+  // Does the kernel know all of these operations (IORING_OP_..)? Errors: system_error.
+  bool supports(std::span<std::uint8_t const> operations) const;
   // Completions are announced on this eventfd. Errors: system_error.
   void announce_on(int event_descriptor);
 

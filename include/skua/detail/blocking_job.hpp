@@ -10,7 +10,7 @@ class blocking_pool;
 // Lies wherever its owner puts it, and stays there from submit_blocking() until finish() has begun or withdraw_blocking() has said true.
 struct blocking_job {
   using function = void (*)(blocking_job&) noexcept;
-  blocking_job(function run, function finish) noexcept : run(run), finish(finish) {}
+  blocking_job(function work, function tell) noexcept : run(work), finish(tell) {}
   blocking_job(blocking_job const&) = delete;
 
   // On a thread of the pool, once, one after the other. Two, because the thread is to be free for the next job by the time that somebody
