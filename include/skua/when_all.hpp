@@ -20,6 +20,7 @@
 #include <cstring>
 #include <ranges>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -94,9 +95,30 @@ private:
     discard_values(*this);
     rethrow_first_failure(*this);
   }
+  // The values from `next` on are still in their slots: for when a move throws.
+  struct rest {
+    when_all_tuple& w;
+    std::size_t next = 0;
+    ~rest() { w.destroy_from(next, indices{}); }
+    template <std::size_t I>
+    auto take_next() -> result_of<typename std::tuple_element_t<I, std::tuple<std::type_identity<T>...>>::type> {
+      next = I + 1;
+      return take_result<typename std::tuple_element_t<I, std::tuple<std::type_identity<T>...>>::type>(std::get<I>(w.slots_));
+    }
+  };
+  template <std::size_t... I>
+  void destroy_from(std::size_t next, std::index_sequence<I...>) noexcept {
+    auto one = []<class V>(branch_slot<V>& s) { s.value.~V(); };
+    ((I >= next ? one(std::get<I>(slots_)) : void()), ...);
+  }
   template <std::size_t... I>
   SKUA_INLINE std::tuple<result_of<T>...> take(std::index_sequence<I...>) {
-    return std::tuple<result_of<T>...>(take_result<T>(std::get<I>(slots_))...);
+    if constexpr (!typed || (std::is_nothrow_move_constructible_v<result_of<T>> && ...)) {
+      return std::tuple<result_of<T>...>(take_result<T>(std::get<I>(slots_))...);
+    } else {
+      rest r{*this};
+      return std::tuple<result_of<T>...>{r.template take_next<I>()...};   // in braces: from left to right
+    }
   }
   template <std::size_t... I>
   static void discard_each(when_all_tuple& w, std::index_sequence<I...>) noexcept {
