@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// sleep_for and sleep_until: durations, order, clocks, stop (S1, S2). Virtual time, but for the Timing suite.
+#include "skua/time.hpp"
+#include "skua/runtime.hpp"
+#include "skua/when_all.hpp"
+#include "tests/support/leak_check.hpp"
+#include "tests/support/values.hpp"
+#include <chrono>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace skua_test;
+using skua::task;
+
+class Sleep : public leak_check {
+protected:
+  skua::runtime rt{skua::options{.workers = 2, .backend = "virtual"}};
+};
+class SleepTiming : public leak_check {};
+
+TEST_F(Sleep, lasts_as_long_as_it_says) {
+  auto body = []() -> task<> {
+    for (auto d : {1us, 999us, 1'000us, 1'000'000us, 86'400'000'000us, 100 * 86'400'000'000us}) {
+      auto const begin = skua::clock::now();
+      co_await skua::sleep_for(d);
+      EXPECT_EQ(skua::clock::now() - begin, d);
+    }
+    auto const begin = skua::clock::now();
+    co_await skua::sleep_for(std::chrono::years(2));
+    EXPECT_EQ(skua::clock::now() - begin, std::chrono::years(2));
+    co_await skua::sleep_for(std::chrono::duration<double>(0.25));
+    EXPECT_EQ(skua::clock::now() - begin, std::chrono::years(2) + 250ms);
+  };
+  rt.block_on(body);
+}
+
+TEST_F(Sleep, of_zero_or_less_lets_others_run_once) {
+  auto body = []() -> task<> {
+    auto const begin = skua::clock::now();
+    std::atomic<int> others = 0;
+    auto h = skua::spawn([&]() -> task<> {
+      ++others;
+      co_return;
+    });
+    co_await skua::sleep_for(0s);
+    co_await skua::sleep_for(-1h);
+    co_await skua::sleep_until(skua::clock::now() - 5s);
+    co_await skua::sleep_until(skua::clock::time_point(-1ns));
+    EXPECT_EQ(skua::clock::now(), begin);
+    co_await h;
+    EXPECT_EQ(others, 1);
+  };
+  rt.block_on(body);
+}
+
+TEST_F(Sleep, until_a_time_of_any_clock) {
+  auto body = []() -> task<> {
+    auto const begin = skua::clock::now();
+    co_await skua::sleep_until(begin + 5s);
+    EXPECT_EQ(skua::clock::now() - begin, 5s);
+    co_await skua::sleep_until(begin + 2s);   // has passed
+    EXPECT_EQ(skua::clock::now() - begin, 5s);
+    co_await skua::sleep_until(std::chrono::steady_clock::now() + 10s);
+    EXPECT_GT(skua::clock::now() - begin, 14s);
+    EXPECT_LE(skua::clock::now() - begin, 15s);
+    co_await skua::sleep_until(std::chrono::system_clock::now() + 10s);
+    EXPECT_GT(skua::clock::now() - begin, 24s);
+    EXPECT_LE(skua::clock::now() - begin, 25s);
+  };
+  rt.block_on(body);
+}
+
+TEST_F(Sleep, of_many_end_in_the_order_of_their_deadlines) {
+  skua::runtime one({.workers = 1, .backend = "virtual"});
+  std::vector<int> order;
+  auto body = [&]() -> task<> {
+    std::vector<task<>> all;
+    for (int i = 0; i < 1000; ++i) {
+      int const ms = (i * 7919) % 1000;
+      all.push_back([](int t, std::vector<int>& to) -> task<> {
+        co_await skua::sleep_for(std::chrono::milliseconds(t));
+        to.push_back(t);
+      }(ms, order));
+    }
+    co_await skua::when_all(std::move(all));
+  };
+  one.block_on(body);
+  EXPECT_EQ(order.size(), 1000u);
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_F(Sleep, of_ages_ends_only_by_a_stop) {
+  std::atomic<int> gone = 0;
+  auto body = [&]() -> task<> {
+    auto forever = [&](auto d) { return skua::spawn([&gone, d]() -> task<> {
+      witness w(gone);
+      co_await skua::sleep_for(d);
+    }); };
+    auto a = forever(std::chrono::hours::max());
+    auto b = forever(std::chrono::nanoseconds::max());
+    auto c = forever(std::chrono::duration<double>(1e300));
+    co_await skua::sleep_for(std::chrono::years(1));
+    EXPECT_FALSE(a.done() || b.done() || c.done());
+    a.request_stop();
+    b.request_stop();
+    c.request_stop();
+    EXPECT_THROW(co_await a, skua::task_stopped);
+    EXPECT_THROW(co_await b, skua::task_stopped);
+    EXPECT_THROW(co_await c, skua::task_stopped);
+  };
+  rt.block_on(body);
+  EXPECT_EQ(gone, 3);
+}
+
+TEST_F(Sleep, that_is_stopped_ends_at_once) {
+  auto body = []() -> task<> {
+    auto const begin = skua::clock::now();
+    auto h = skua::spawn([]() -> task<> { co_await skua::sleep_for(1h); });
+    co_await skua::sleep_for(1ms);
+    h.request_stop();
+    EXPECT_THROW(co_await h, skua::task_stopped);
+    EXPECT_EQ(skua::clock::now() - begin, 1ms);
+  };
+  rt.block_on(body);
+}
+
+// S1: even one that would not wait.
+TEST_F(Sleep, checks_for_a_stop_on_entry__S1) {
+  std::atomic<int> begun = 0, past = 0;
+  auto h = rt.spawn([&]() -> task<> {
+    ++begun;
+    while (!skua::this_task::stop_requested()) co_await value_of(0);
+    co_await skua::sleep_for(-1s);
+    ++past;
+  });
+  while (begun == 0) std::this_thread::yield();
+  h.request_stop();
+  EXPECT_THROW(rt.block_on([](auto g) -> task<> { co_await g; }, std::move(h)), skua::task_stopped);
+  EXPECT_EQ(past, 0);
+}
+
+TEST_F(Sleep, a_hundred_thousand_at_once) {
+  auto body = []() -> task<> {
+    std::vector<task<>> all;
+    for (int i = 0; i < 100'000; ++i)
+      all.push_back([](int n) -> task<> { co_await skua::sleep_for(std::chrono::microseconds(1 + n % 5000)); }(i));
+    co_await skua::when_all(std::move(all));
+  };
+  rt.block_on(body);
+}
+
+// Real time: never early, and not absurdly late on a machine that is busy.
+TEST_F(SleepTiming, is_never_early_on_the_real_clock) {
+  skua::runtime rt({.workers = 2});
+  auto body = []() -> task<> {
+    for (auto d : {1us, 50us, 500us, 1'000us, 5'000us, 20'000us}) {
+      auto const begin = std::chrono::steady_clock::now();
+      co_await skua::sleep_for(d);
+      auto const lasted = std::chrono::steady_clock::now() - begin;
+      EXPECT_GE(lasted, d);
+      EXPECT_LT(lasted, d + 500ms);
+    }
+  };
+  rt.block_on(body);
+}
+
+} // namespace
