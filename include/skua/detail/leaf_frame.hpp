@@ -22,6 +22,13 @@
 #define SKUA_TAIL_CALL return
 #endif
 
+// -fsanitize=function wants the type of libstdc++'s noop coroutine, whose resume function has no parameter.
+#if __has_cpp_attribute(clang::no_sanitize)
+#define SKUA_RESUMES_ANY_FRAME [[clang::no_sanitize("function")]]
+#else
+#define SKUA_RESUMES_ANY_FRAME
+#endif
+
 namespace skua::detail {
 
 struct leaf_frame {
@@ -40,7 +47,7 @@ struct leaf_frame {
   void set_parent(std::coroutine_handle<> h) noexcept { promise.up = reinterpret_cast<std::uintptr_t>(h.address()) | tag::call; }
 
 private:
-  static void resume_this(void* frame) {
+  SKUA_RESUMES_ANY_FRAME static void resume_this(void* frame) {
     auto& self = *static_cast<leaf_frame*>(frame);
     void* const next = self.go_on(self).address();
     auto const resume_next = *static_cast<void (**)(void*)>(next);
