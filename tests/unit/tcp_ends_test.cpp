@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unit: how connections end, in every order, and what happens under shortage: half-close, resets, SIGPIPE, partial writes, no descriptors left.
+#include "skua/net.hpp"
+#include "skua/runtime.hpp"
+#include "skua/time.hpp"
+#include "skua/timeout.hpp"
+#include "tests/support/leak_check.hpp"
+#include "tests/support/tcp_pair.hpp"
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <optional>
+#include <cstdint>
+#include <ctime>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <random>
+#include <string>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <system_error>
+#include <unistd.h>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using skua::task;
+using skua::tcp_listener;
+using skua::tcp_stream;
+using skua_test::connect_pair;
+using skua_test::read_all;
+
+class TcpEnds : public skua_test::leak_check {
+protected:
+  template <class F>
+  static void run(F f) {
+    skua::runtime rt{skua::options{.workers = 2}};
+    rt.block_on(std::move(f));
+  }
+};
+
+TEST_F(TcpEnds, after_a_half_close_the_other_half_goes_on) {
+  run([]() -> task<> {
+    auto [client, server] = co_await connect_pair();
+    co_await client.write_all("question");
+    client.shutdown_write();
+    EXPECT_EQ(co_await read_all(server), "question");
+    co_await server.write_all("answer");
+    server.shutdown_write();
+    EXPECT_EQ(co_await read_all(client), "answer");
+    auto const r = co_await skua::as_result(client.write_all("too late"));
+    EXPECT_EQ(r.error(), std::errc::broken_pipe);   // and no SIGPIPE, whose disposition is the default one
+  });
+}
+
+// How one side ends, with the other side's data unread or not, while the other side waits in a read or write, or before it comes to it.
+enum class how { shutdown_write, close, reset };
+struct ending {
+  how by;
+  bool unread, waits;
+};
+class TcpEndings : public testing::TestWithParam<ending> {};
+class TcpEndingsOfReaders : public TcpEndings {};   // a half-close is no concern of a writer
+std::string name_of(testing::TestParamInfo<ending> const& p) {
+  std::string const by = p.param.by == how::shutdown_write ? "half_close" : p.param.by == how::close ? "close" : "reset";
+  return by + (p.param.unread ? "_with_data_unread" : "_with_all_read") + (p.param.waits ? "_while_the_peer_waits" : "_before_the_peer_reads");
+}
+
+void end(tcp_stream& s, how by) {
+  if (by == how::shutdown_write) return s.shutdown_write();
+  if (by == how::reset) s.set_linger(0s);
+  s.close();
+}
+
+TEST_P(TcpEndings, are_seen_by_the_reader) {
+  skua::runtime rt{skua::options{.workers = 2}};
+  rt.block_on([e = GetParam()]() -> task<> {
+    auto [client, server] = co_await connect_pair();
+    co_await client.write_all("last words");
+    if (e.unread) {
+      co_await server.write_all("never read");
+      co_await skua::sleep_for(2ms);
+    }
+    auto const read = [](tcp_stream& s) -> task<skua::result<std::string>> { co_return co_await skua::as_result(read_all(s)); };
+    std::optional<skua::join_handle<skua::result<std::string>>> reader;
+    if (e.waits) {
+      reader = skua::spawn(read, std::ref(server));
+      co_await skua::sleep_for(2ms);
+    }
+    end(client, e.by);
+    if (!e.waits) {
+      co_await skua::sleep_for(2ms);
+      reader = skua::spawn(read, std::ref(server));
+    }
+    auto const r = co_await *reader;
+    // What a close with unread data means is the kernel's: a reset, as TCP demands.
+    bool const reset = e.by == how::reset || (e.by == how::close && e.unread);
+    if (reset)
+      EXPECT_EQ(r.error(), std::errc::connection_reset);
+    else
+      EXPECT_EQ(r.has_value() ? *r : r.error().message(), "last words");
+  });
+}
+
+TEST_P(TcpEndingsOfReaders, are_seen_by_a_writer_that_has_no_room) {
+  skua::runtime rt{skua::options{.workers = 2}};
+  rt.block_on([e = GetParam()]() -> task<> {
+    auto [client, server] = co_await connect_pair();
+    std::string const much(16'000'000, 'm');
+    auto const write = [](tcp_stream& s, std::string const& m) -> task<skua::result<>> { co_return co_await skua::as_result(s.write_all(m)); };
+    std::optional<skua::join_handle<skua::result<>>> writer;
+    if (e.waits) {
+      writer = skua::spawn(write, std::ref(server), std::ref(much));
+      co_await skua::sleep_for(10ms);
+    }
+    end(client, e.by);
+    if (!e.waits) {
+      co_await skua::sleep_for(2ms);
+      writer = skua::spawn(write, std::ref(server), std::ref(much));
+    }
+    auto const r = co_await *writer;
+    EXPECT_TRUE(r.error() == std::errc::connection_reset || r.error() == std::errc::broken_pipe) << r.error().message();
+    EXPECT_LT(r.transferred(), much.size());
+  });
+}
+
+std::vector<ending> endings(std::initializer_list<how> ways) {
+  std::vector<ending> all;
+  for (how by : ways)
+    for (bool unread : {false, true})
+      for (bool waits : {false, true}) all.push_back({by, unread, waits});
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(All, TcpEndings, testing::ValuesIn(endings({how::shutdown_write, how::close, how::reset})), name_of);
+INSTANTIATE_TEST_SUITE_P(All, TcpEndingsOfReaders, testing::ValuesIn(endings({how::close, how::reset})), name_of);
+
+TEST_F(TcpEnds, a_write_to_a_peer_that_is_gone_raises_no_signal) {
+  struct sigaction before;
+  ::sigaction(SIGPIPE, nullptr, &before);
+  ASSERT_EQ(before.sa_handler, SIG_DFL) << "the test means nothing otherwise";
+  run([]() -> task<> {
+    auto [client, server] = co_await connect_pair();
+    client.set_linger(0s);
+    client.close();
+    std::array<std::byte, 16> b{};
+    std::array<skua::const_buffer, 1> const v{b};
+    std::error_code last;
+    for (int i = 0; i != 3; ++i) {
+      last = (co_await skua::as_result(server.write_some(b))).error();
+      last = (co_await skua::as_result(server.writev(v))).error();
+      last = (co_await skua::as_result(server.writev_all(v))).error();
+      last = (co_await skua::as_result(server.write_all("x"))).error();
+    }
+    EXPECT_EQ(last, std::errc::broken_pipe);
+  });
+}
+
+// FNV-1a, fed in pieces.
+struct hash {
+  std::uint64_t value = 14695981039346656037u;
+  void add(std::span<std::byte const> b) {
+    for (std::byte const x : b) value = (value ^ static_cast<std::uint64_t>(x)) * 1099511628211u;
+  }
+};
+
+task<std::uint64_t> hash_all(tcp_stream& s, std::size_t total) {
+  hash h;
+  std::vector<std::byte> b(30'011);
+  std::size_t size = 0;
+  while (std::size_t const n = co_await s.read_some(std::span(b).first(1 + size % b.size()))) {
+    h.add(std::span(b).first(n));
+    size += n;
+  }
+  EXPECT_EQ(size, total);
+  co_return h.value;
+}
+
+task<> send_and_compare(std::size_t total, std::size_t send_buffer) {
+  auto [client, server] = co_await connect_pair();
+  if (send_buffer != 0) client.set_send_buffer(send_buffer);
+  auto reader = skua::spawn(hash_all, std::ref(server), total);
+  hash h;
+  std::mt19937_64 random(7);
+  std::vector<std::byte> b(1 << 20);
+  for (std::size_t sent = 0; sent != total; sent += b.size()) {
+    for (std::size_t i = 0; i != b.size(); i += 8) {
+      std::uint64_t const x = random();
+      std::memcpy(b.data() + i, &x, 8);
+    }
+    h.add(b);
+    co_await client.write_all(b);
+  }
+  client.shutdown_write();
+  EXPECT_EQ(co_await reader, h.value);
+}
+
+TEST_F(TcpEnds, sixty_four_megabytes_arrive_as_they_were) {
+  run([]() -> task<> { return send_and_compare(64 << 20, 0); });
+}
+
+TEST_F(TcpEnds, what_goes_through_a_tiny_send_buffer_arrives_as_it_was) {
+  run([]() -> task<> { return send_and_compare(2 << 20, 4096); });   // delayed acknowledgements make it slow
+}
+
+std::chrono::nanoseconds cpu_time() {
+  timespec t;
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
+
+TEST_F(TcpEnds, without_descriptors_accept_waits_and_recovers) {
+  rlimit before;
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  run([&]() -> task<> {
+    auto listener = tcp_listener::bind(skua::endpoint::loopback(0));
+    std::vector<tcp_stream> clients;
+    for (int i = 0; i != 20; ++i) clients.push_back(co_await tcp_stream::connect(listener.local_endpoint()));
+    // No number beyond those in use: what is lowest and free is too high.
+    int const lowest = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::close(lowest);
+    rlimit const none{static_cast<rlim_t>(lowest), before.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+
+    auto server = skua::spawn([](tcp_listener& l) -> task<std::vector<tcp_stream>> {
+      std::vector<tcp_stream> all;
+      while (all.size() != 20) all.push_back(co_await l.accept());
+      co_return all;
+    }, std::ref(listener));
+    auto const cpu = cpu_time();
+    co_await skua::sleep_for(300ms);
+    EXPECT_LT(cpu_time() - cpu, 30ms) << "it spins";   // 10 %, and most of it is the runtime's own
+    clients[0].close();                                  // one number is free
+    co_await skua::sleep_for(400ms);
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    auto const accepted = co_await skua::timeout(5s, [](auto& h) -> task<std::vector<tcp_stream>> { co_return co_await h; }(server));
+    EXPECT_EQ(accepted.size(), 20u);
+  });
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST_F(TcpEnds, without_descriptors_connect_is_an_error) {
+  rlimit before;
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  run([&]() -> task<> {
+    auto listener = tcp_listener::bind(skua::endpoint::loopback(0));
+    rlimit const none{0, before.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    auto const r = co_await skua::as_result(tcp_stream::connect(listener.local_endpoint()));
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    EXPECT_EQ(r.error(), std::errc::too_many_files_open);
+  });
+}
+
+std::atomic<int> signals{0};
+
+TEST_F(TcpEnds, a_storm_of_signals_disturbs_nothing) {
+  // Blocked in the runtime's threads: so the tasks' system calls are interrupted in a process where that is undone by the test, for every thread.
+  struct sigaction storm = {}, before;
+  storm.sa_handler = [](int) { signals.fetch_add(1, std::memory_order_relaxed); };
+  ::sigaction(SIGALRM, &storm, &before);   // without SA_RESTART
+  signals = 0;
+  itimerval const every{{0, 200}, {0, 200}}, never{};
+  ::setitimer(ITIMER_REAL, &every, nullptr);
+  run([]() -> task<> {
+    auto const unblock = [] {
+      sigset_t set;
+      ::sigemptyset(&set);
+      ::sigaddset(&set, SIGALRM);
+      ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+    };
+    std::vector<skua::join_handle<>> pairs;
+    for (int i = 0; i != 4; ++i)
+      pairs.push_back(skua::spawn([](auto u) -> task<> {
+        auto [client, server] = co_await connect_pair();
+        auto echo = skua::spawn([](tcp_stream& s, auto un) -> task<> {
+          std::array<std::byte, 64> b;
+          while (std::size_t const n = co_await s.read_some(b)) {
+            un();
+            co_await s.write_all(std::span(b).first(n));
+          }
+        }, std::ref(server), u);
+        std::array<std::byte, 64> b{};
+        for (int n = 0; n != 3000; ++n) {
+          u();
+          co_await client.write_all(b);
+          co_await client.read_exactly(b);
+        }
+        client.shutdown_write();
+        co_await echo;
+      }, unblock));
+    for (auto& p : pairs) co_await p;
+  });
+  ::setitimer(ITIMER_REAL, &never, nullptr);
+  ::sigaction(SIGALRM, &before, nullptr);
+  EXPECT_GT(signals.load(), 10);
+}
+
+} // namespace
