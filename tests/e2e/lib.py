@@ -19,7 +19,7 @@ def cached(name):
     return ""
 
 
-SANITIZED = bool(cached("SKUA_SANITIZE"))
+SANITIZED = cached("SKUA_SANITIZE")   # "address,undefined", "thread" or ""
 RELEASE = cached("CMAKE_BUILD_TYPE") == "Release"
 SLOW = 1 if RELEASE else 8 if SANITIZED else 4   # how much longer things may take
 
