@@ -231,7 +231,7 @@ task<> file::sync_data() { return detail::sync_handle(detail::opened(handle_), d
 task<> file::close() {
   detail::handle_ref h = detail::opened(handle_);
   std::exchange(handle_, nullptr)->drop_reference();
-  return detail::close_handle(std::move(h));
+  return detail::close_handle(h);
 }
 
 } // namespace skua
