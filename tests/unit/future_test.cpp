@@ -307,6 +307,19 @@ TEST(Future, a_stop_and_a_value_race_without_loss) {
   EXPECT_EQ(counted::alive, 0);
 }
 
+TEST(Future, the_runtime_may_end_while_the_setter_is_on_its_way_out) {
+  for (int i = 0; i < 300; ++i) {
+    promise<int> p;
+    auto f = p.get_future();
+    std::thread t([&] { p.set_value(i); });
+    {
+      skua::runtime rt({.workers = 1});
+      ASSERT_EQ(rt.block_on(await(std::move(f))), i);
+    }
+    t.join();
+  }
+}
+
 TEST(Promise, one_of_many_setters_wins) {
   skua::runtime rt(two_workers());
   for (int i = 0; i < 200; ++i) {
