@@ -27,11 +27,17 @@ using skua_test::connect_pair;
 class TcpStop : public skua_test::leak_check {
 protected:
   template <class F>
-  static void run(F f) {
-    skua::runtime rt{skua::options{.workers = 2}};
+  static void run(F f, unsigned workers = 2) {
+    skua::runtime rt{skua::options{.workers = workers}};
     rt.block_on(std::move(f));
   }
 };
+
+// On a single worker: every other task has run until it waits.
+task<> until_all_wait() {
+  for (int i = 0; i != 100; ++i) co_await skua::this_task::yield();
+}
+constexpr unsigned single_worker = 1;
 
 task<std::error_code> code_of_read(tcp_stream& s) {
   std::array<std::byte, 8> b;
@@ -52,12 +58,12 @@ TEST_F(TcpStop, close_cancels_who_waits) {
     auto [client, server] = co_await connect_pair();
     auto reader = skua::spawn(code_of_read, std::ref(server));
     auto writer = skua::spawn(code_of_flood, std::ref(server));
-    co_await skua::sleep_for(10ms);
+    co_await until_all_wait();
     server.close();
     EXPECT_FALSE(server);
     EXPECT_EQ(co_await reader, std::errc::operation_canceled);
     EXPECT_EQ(co_await writer, std::errc::operation_canceled);
-  });
+  }, single_worker);
 }
 
 TEST_F(TcpStop, destruction_cancels_who_waits) {
@@ -65,20 +71,20 @@ TEST_F(TcpStop, destruction_cancels_who_waits) {
     auto [client, server] = co_await connect_pair();
     auto stream = std::make_unique<tcp_stream>(std::move(server));
     auto reader = skua::spawn(code_of_read, std::ref(*stream));
-    co_await skua::sleep_for(10ms);
+    co_await until_all_wait();
     stream.reset();
     EXPECT_EQ(co_await reader, std::errc::operation_canceled);
-  });
+  }, single_worker);
 }
 
 TEST_F(TcpStop, closing_a_listener_cancels_accept) {
   run([]() -> task<> {   // S19
     auto listener = tcp_listener::bind(skua::endpoint::loopback(0));
     auto acceptor = skua::spawn(skua::as_result(listener.accept()));
-    co_await skua::sleep_for(5ms);
+    co_await until_all_wait();
     listener.close();
     EXPECT_EQ((co_await acceptor).error(), std::errc::operation_canceled);
-  });
+  }, single_worker);
 }
 
 TEST_F(TcpStop, a_stream_may_be_closed_by_the_runtimes_outside) {
@@ -92,24 +98,23 @@ TEST_F(TcpStop, a_stream_may_be_closed_by_the_runtimes_outside) {
 }
 
 TEST_F(TcpStop, the_number_is_released_when_nobody_uses_it_any_more) {
-  skua::runtime rt{skua::options{.workers = 1}};
-  rt.block_on([]() -> task<> {   // S19
+  run([]() -> task<> {   // S19
     auto [client, server] = co_await connect_pair();
     int const number = server.native_handle();
     auto reader = skua::spawn(code_of_read, std::ref(server));
-    co_await skua::sleep_for(5ms);
-    server.close();   // the reader has been told, and does not run before we wait: there is one worker
+    co_await until_all_wait();
+    server.close();   // the reader has been told, and does not run before we wait
     EXPECT_NE(::fcntl(number, F_GETFD), -1);
     EXPECT_EQ(co_await reader, std::errc::operation_canceled);
     EXPECT_EQ(::fcntl(number, F_GETFD), -1);
-  });
+  }, single_worker);
 }
 
 TEST_F(TcpStop, a_waiting_read_is_stopped) {
   run([]() -> task<> {
     auto [client, server] = co_await connect_pair();
     auto reader = skua::spawn(read_for_ever, std::ref(server));
-    co_await skua::sleep_for(5ms);
+    co_await until_all_wait();
     reader.request_stop();
     bool stopped = false;
     try {
@@ -125,7 +130,7 @@ TEST_F(TcpStop, a_waiting_read_is_stopped) {
     }, std::ref(server));
     co_await client.write_all("abc");
     EXPECT_EQ(co_await again, 3u);
-  });
+  }, single_worker);
 }
 
 TEST_F(TcpStop, a_timeout_ends_a_read_that_waits) {
@@ -167,6 +172,7 @@ TEST_F(TcpStop, a_stop_that_came_before_is_seen_before_anything_is_read) {
 TEST_F(TcpStop, what_a_stopped_read_had_moved_is_reported_by_as_result) {
   run([]() -> task<> {   // S17
     auto [client, server] = co_await connect_pair();
+    co_await client.write_all("abc");
     std::optional<skua::result<>> outcome;
     bool went_on = false;
     auto reader = skua::spawn([&](tcp_stream& s) -> task<> {
@@ -175,8 +181,7 @@ TEST_F(TcpStop, what_a_stopped_read_had_moved_is_reported_by_as_result) {
       co_await skua::this_task::checkpoint();
       went_on = true;
     }, std::ref(server));
-    co_await client.write_all("abc");
-    co_await skua::sleep_for(10ms);
+    co_await until_all_wait();
     reader.request_stop();
     bool stopped = false;
     try {
@@ -189,7 +194,7 @@ TEST_F(TcpStop, what_a_stopped_read_had_moved_is_reported_by_as_result) {
     EXPECT_TRUE(outcome);
     EXPECT_EQ(outcome->error(), std::errc::operation_canceled);
     EXPECT_EQ(outcome->transferred(), 3u);
-  });
+  }, single_worker);
 }
 
 TEST_F(TcpStop, a_stopped_read_that_had_moved_nothing_is_unwound_also_with_as_result) {
@@ -201,14 +206,14 @@ TEST_F(TcpStop, a_stopped_read_that_had_moved_nothing_is_unwound_also_with_as_re
       (void)co_await skua::as_result(s.read_exactly(b));
       went_on = true;
     }, std::ref(server));
-    co_await skua::sleep_for(5ms);
+    co_await until_all_wait();
     reader.request_stop();
     try {
       co_await reader;
     } catch (skua::task_stopped const&) {
     }
     EXPECT_FALSE(went_on);
-  });
+  }, single_worker);
 }
 
 TEST_F(TcpStop, what_a_stopped_write_had_moved_is_what_the_peer_gets) {
@@ -216,13 +221,13 @@ TEST_F(TcpStop, what_a_stopped_write_had_moved_is_what_the_peer_gets) {
     auto [client, server] = co_await connect_pair();
     std::optional<skua::result<>> outcome;
     auto writer = skua::spawn([&](tcp_stream& s) -> task<> { outcome = co_await skua::as_result(s.write_all(much)); }, std::ref(client));
-    co_await skua::sleep_for(20ms);
+    co_await until_all_wait();
     writer.request_stop();
     co_await writer;   // ended by itself, for there was no suspension point afterwards
     EXPECT_TRUE(outcome);
     client.shutdown_write();
     EXPECT_EQ((co_await skua_test::read_all(server)).size(), outcome->transferred());
-  });
+  }, single_worker);
 }
 
 // The traps' test: stops at random moments around the completion. Descriptors and frames are counted by the fixture.
