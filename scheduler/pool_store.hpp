@@ -86,7 +86,8 @@ struct pool_store {
     if (Shape::enumerable && !register_heavy_barrier()) task_gate.store(1, std::memory_order_relaxed);   // for ever: INV-POOL-2
   }
   static pool_store& get() noexcept {
-    static pool_store* const s = new pool_store;   // never destroyed: frames may die during exit
+    alignas(pool_store) static std::byte memory[sizeof(pool_store)];
+    static pool_store* const s = ::new (static_cast<void*>(memory)) pool_store;   // never destroyed: frames may die during exit
     return *s;
   }
 
