@@ -21,13 +21,16 @@ constexpr std::size_t record_size = 64;
 void* allocate_record() { return tl.pool.allocate(record_size); }
 void free_record(void* r) noexcept { tl.pool.deallocate(r, record_size); }
 
-// S5: a destructor that throws while a stop unwinds ends the process, with the task's name and spawn site.
+// S5: a destructor that throws while a stop unwinds ends the process, with the task's name and spawn site. What a local of the body throws
+// comes to its promise's unhandled_exception().
 void destroy_frame(void* frame) noexcept {
+  tl.destroying = true;
   try {
     handle_of(frame).destroy();
   } catch (...) {
     terminate_in_unwinding();
   }
+  tl.destroying = false;
 }
 
 branch_record* make_record(void* at, promise_base& b) noexcept {

@@ -105,6 +105,8 @@ struct task_promise : promise_result<T> {
   std::suspend_always initial_suspend() const noexcept { return {}; }
   final_awaiter<task_promise> final_suspend() const noexcept { return {}; }
   void unhandled_exception() noexcept {
+    // The body's own handler is there as well while its locals are destroyed by a stop.
+    if (tl.destroying) [[unlikely]] terminate_in_unwinding();
     if ((this->up & tag::mask) == tag::call)
       static_cast<call_slot<T>*>(this->out)->fail();
     else

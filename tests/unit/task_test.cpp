@@ -4,11 +4,11 @@
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/small_stacks.hpp"
 #include "tests/support/values.hpp"
 #include <array>
 #include <memory>
 #include <new>
-#include <pthread.h>
 #include <string>
 #include <vector>
 
@@ -329,25 +329,6 @@ TEST_F(Task, frame_comes_from_the_callers_allocator) {
 
 // ---------------------------------------------------------------------------------------------- depth
 
-// Threads that are started while it lives have small stacks.
-class small_stacks {
-public:
-  small_stacks() {
-    pthread_getattr_default_np(&before_);
-    pthread_attr_t small;
-    pthread_attr_init(&small);
-    pthread_attr_setstacksize(&small, 256 * 1024);
-    pthread_setattr_default_np(&small);
-    pthread_attr_destroy(&small);
-  }
-  ~small_stacks() {
-    pthread_setattr_default_np(&before_);
-    pthread_attr_destroy(&before_);
-  }
-
-private:
-  pthread_attr_t before_;
-};
 #if SKUA_ASAN || SKUA_TSAN
 constexpr long deep = 20'000;
 #else

@@ -69,6 +69,7 @@ struct worker_local {
   std::uint32_t op_budget = 128;       // operations that may complete without suspending before the task yields (D11)
   std::uint32_t id_left = 0;           // task ids this thread may still give out
   std::uint64_t next_id = 0;
+  bool destroying = false;             // a stop destroys a frame: what is thrown now comes from a destructor (S5)
   bool batch_open = false;             // stolen work that has not been judged yet (scheduler/stealing.cpp)
   frame_pool pool;
   task_pool task_blocks;
