@@ -99,10 +99,10 @@ file_engine& files_of(scheduler& s) noexcept { return core_of(s).files(); }
 
 std::uint16_t index_of(runtime_core& c) noexcept { return c.index(); }
 void start_from_outside(runtime_core& c, task_header& h) { c.start_from_outside(h); }
-void check_may_block(runtime_core&, char const* what) {
+void check_may_block(char const* what) {
   check_not_forked();
   if (tl.words != nullptr)
-    throw usage_error(std::string("skua: runtime::") + what + " would block a worker of a runtime; await instead");
+    throw usage_error(std::string("skua: ") + what + " would block a worker of a runtime; await instead");
 }
 
 } // namespace detail
@@ -118,7 +118,7 @@ runtime::~runtime() {
 
 void runtime::request_stop() noexcept { core_->stop_all_tasks(); }
 shutdown_report runtime::shutdown_within(std::chrono::nanoseconds limit) {
-  detail::check_may_block(*core_, "shutdown");
+  detail::check_may_block("runtime::shutdown");
   return core_->shutdown_within(limit);
 }
 struct metrics runtime::metrics() const { return core_->measure(); }

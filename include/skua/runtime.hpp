@@ -49,7 +49,7 @@ using abi_tag = abi_task_in_memory;
 std::uint16_t index_of(runtime_core& c) noexcept;
 // Queues a task that a thread from outside has made. Throws usage_error when the runtime is shutting down; then the task is destroyed.
 void start_from_outside(runtime_core& c, task_header& h);
-void check_may_block(runtime_core& c, char const* what);
+void check_may_block(char const* what);   // usage_error on a worker of any runtime, and after fork()
 
 } // namespace detail
 
@@ -71,14 +71,14 @@ public:
   // Runs `t` as a task and blocks this thread until it has ended. Returns its result or throws what it threw; task_stopped if it was stopped.
   template <class T>
   T block_on(task<T> t, std::source_location site = std::source_location::current()) {
-    detail::check_may_block(*core_, "block_on");
+    detail::check_may_block("runtime::block_on");
     return finish(spawn_site(site, std::move(t)));
   }
   // block_on(f, args...): as spawn(f, args...), then waits.
   template <class F, class... Args>
     requires(!detail::is_task<std::remove_cvref_t<F>>)
   auto block_on(F&& f, Args&&... args) {
-    detail::check_may_block(*core_, "block_on");
+    detail::check_may_block("runtime::block_on");
     return finish(spawn_site(std::source_location::current(), std::forward<F>(f), std::forward<Args>(args)...));
   }
 
@@ -151,11 +151,13 @@ private:
 //     int main() { return skua::run(server(8080)); }
 template <class T>
 T run(task<T> main_task, std::source_location site = std::source_location::current()) {
+  detail::check_may_block("run");
   runtime rt;
   return rt.block_on(std::move(main_task), site);
 }
 template <class T>
 T run(options const& o, task<T> main_task, std::source_location site = std::source_location::current()) {
+  detail::check_may_block("run");
   runtime rt(o);
   return rt.block_on(std::move(main_task), site);
 }
