@@ -96,9 +96,9 @@ TEST_F(Sleep, of_ages_ends_only_by_a_stop) {
   std::atomic<int> gone = 0;
   auto body = [&]() -> task<> {
     auto forever = [&](auto d) { return skua::spawn([&gone, d]() -> task<> {
-      witness w(gone);
-      co_await skua::sleep_for(d);
-    }); };
+                                   witness w(gone);
+                                   co_await skua::sleep_for(d);
+                                 }); };
     auto a = forever(std::chrono::hours::max());
     auto b = forever(std::chrono::nanoseconds::max());
     auto c = forever(std::chrono::duration<double>(1e300));

@@ -215,9 +215,9 @@ TEST_P(Stop, by_the_end_of_the_runtime) {
 TEST_P(Stop, by_a_sibling_that_fails__S8) {
   each([this](skua::runtime& rt, body run, seen& what) {
     EXPECT_EQ(message_of([&] {
-      rt.block_on([](body b, seen& s, int n) -> task<> { co_await skua::when_all(b(s), fail_after(n, "sibling")); }, run, std::ref(what),
-                  progress());
-    }),
+                rt.block_on([](body b, seen& s, int n) -> task<> { co_await skua::when_all(b(s), fail_after(n, "sibling")); }, run, std::ref(what),
+                            progress());
+              }),
               "sibling");
   });
 }
@@ -231,9 +231,9 @@ TEST_P(Stop, by_a_timeout__S10) {
 TEST_P(Stop, by_a_winner__S9) {
   each([this](skua::runtime& rt, body run, seen& what) {
     auto const r = rt.block_on([](body b, seen& s, int n) { return [](auto x, auto y) -> task<std::size_t> {
-      auto won = co_await skua::when_any(std::move(x), std::move(y));
-      co_return won.index();
-    }(b(s), value_after(n, 1)); },
+                                                              auto won = co_await skua::when_any(std::move(x), std::move(y));
+                                                              co_return won.index();
+                                                            }(b(s), value_after(n, 1)); },
                                run, std::ref(what), progress());
     EXPECT_EQ(r, 1u);
   });

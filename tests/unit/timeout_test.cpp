@@ -136,10 +136,10 @@ TEST_P(Timeout, around_blocking_work_that_has_begun_returns_late__S7) {
     auto const begin = skua::clock::now();
     for (auto limit = 1ms; !begun; limit *= 2) {   // a limit that passes before it has begun stops it
       auto blocks = [&]() -> task<int> { co_return co_await skua::spawn_blocking([&] {
-        begun = true;
-        std::this_thread::sleep_for(2 * limit + 20ms);
-        return 5;
-      }); };
+                                           begun = true;
+                                           std::this_thread::sleep_for(2 * limit + 20ms);
+                                           return 5;
+                                         }); };
       try {
         result = co_await skua::timeout(limit, blocks());
       } catch (skua::timeout_error const&) {
