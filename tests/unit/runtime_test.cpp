@@ -122,9 +122,9 @@ TEST_F(Runtime, takes_tasks_from_many_threads) {
     threads.emplace_back([&, i] {
       for (int n = 0; n < 2000; ++n)
         rt.spawn([&sum](int k) -> task<> {
-          if (k % 7 == 0) co_await skua::this_task::yield();
-          sum += k;
-        },
+            if (k % 7 == 0) co_await skua::this_task::yield();
+            sum += k;
+          },
                  n + i)
             .detach();
     });
@@ -166,10 +166,10 @@ TEST_F(Runtime, stops_and_joins_every_task_when_it_is_destroyed__S12) {
     skua::runtime rt({.workers = 2});
     for (int i = 0; i < 100; ++i)
       rt.spawn([&]() -> task<> {
-        ++begun;
-        witness w(gone);
-        co_await skua::when_all(never(), skua::task<>(yield_times(3)), []() -> task<> { co_await skua::sleep_for(1h); }());
-      }).detach();
+          ++begun;
+          witness w(gone);
+          co_await skua::when_all(never(), skua::task<>(yield_times(3)), []() -> task<> { co_await skua::sleep_for(1h); }());
+        }).detach();
     while (begun != 100) std::this_thread::yield();
   }
   EXPECT_EQ(gone, 100);
@@ -343,7 +343,7 @@ TEST_F(Runtime, leaves_signal_handlers_alone__S25) {
   auto handlers = [] {
     std::vector<void (*)(int)> all;
     for (int s = 1; s < NSIG; ++s) {
-      struct sigaction a {};
+      struct sigaction a{};
       ::sigaction(s, nullptr, &a);
       all.push_back(a.sa_handler);
     }
