@@ -73,7 +73,8 @@ public:
   // The role has been given up, on whatever path, and no handler has run yet: from here nobody waits in the kernel unless the I/O
   // thread does.
   virtual void role_released() noexcept = 0;
-  // Makes the holder's wait() return, now or the next time. Any thread.
+  // Makes the holder's wait() return, now or the next time. Any thread. What was done before each kick that a wait() consumes happens before it
+  // returns: the holder reads its signal then (tests/model/idle_model.cpp).
   virtual void kick() noexcept = 0;
   // Replaces the alarm: whoever waits calls expire_timers() when this time has come, at once if it has passed; forever_ns: never. Any thread, but
   // one call at a time (timers.cpp has a lock); calls nothing of the host. A driver never changes its alarm otherwise: it would overtake an arm().

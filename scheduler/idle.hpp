@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sleeping and waking: who watches, who sleeps, who must wake whom. The words and every transition on them, templated on `Sync` so that
-// tests/model/idle_model.cpp checks this very code; parking.cpp binds it to futexes, the driver and the queues.
+// tests/model/idle_model.cpp checks this very code. idle_loop.hpp puts them in order; parking.cpp binds them to futexes, the driver and the queues.
 //
 // A worker is in one of these states
 //     running                runs items; counted nowhere
@@ -45,7 +45,8 @@
 // sleeper that trusts an earlier look at the sentinel; no kick of the napping sentinel; the waker frees the role when it kicks (a second worker takes
 // it and swallows the kick); the role given up after the second look without telling the driver; a worker that sees work on its second look goes on
 // without being counted as a watcher (whoever pushed that work may have relied on it); a sleeper that rises by its signal alone, while a waker
-// has already counted a sleeper off: the waker looks for it for ever.
+// has already counted a sleeper off: the waker looks for it for ever; a sleeper that finds every sleeper claimed and waits to be taken, while one
+// of those claims is another riser's and goes back.
 //
 // Rejected: a mask of sleepers (S24: any number of workers) · one condition variable (wakes in turn, cold caches) · a fence after every push
 // (20 cycles a spawn; the barrier costs a sleeper 0.3 us) · a generation count per queue.
@@ -121,9 +122,15 @@ public:
   // for running). False: it has been claimed, and counts as watching.
   bool rise(unsigned self, state from, word as) noexcept {
     auto& signal = slots_[self].signal;
+    typename Sync::backoff wait;
     word v = idle_.load(std::memory_order_relaxed);   // relaxed: the CAS decides
     do
-      if (sleepers(v) == 0) return wait_for_claim(signal), false;   // every sleeper has been claimed; the waker is about to take us
+      for (; sleepers(v) == 0; v = idle_.load(std::memory_order_relaxed)) {
+        // Every sleeper has been claimed, so a waker is about to take our signal; or another one that rises gives its claim back. Within
+        // nanoseconds, unless that thread loses its processor.
+        if (signal.load(std::memory_order_acquire) == awake) return false;
+        wait.pause();
+      }
     while (!idle_.compare_exchange_weak(v, v - one_asleep + as, std::memory_order_seq_cst, std::memory_order_relaxed));
     std::uint32_t expected = from;
     if (signal.compare_exchange_strong(expected, awake, std::memory_order_seq_cst, std::memory_order_acquire)) return true;
@@ -142,8 +149,12 @@ public:
     // seq_cst: against the driver, which reads role_held() after it has said that it goes deep.
     return poller_.compare_exchange_strong(free, self + 1, std::memory_order_seq_cst, std::memory_order_relaxed);
   }
-  // The holder, outside the driver's wait. It tells the driver next.
-  void give_up_role() noexcept { poller_.store(0, std::memory_order_seq_cst); }   // seq_cst: as in take_role()
+  // The holder, outside the driver's wait, before it runs anything: INV-IDLE-6.
+  template <class Env>
+  void give_up_role(Env& env) noexcept {
+    poller_.store(0, std::memory_order_seq_cst);   // seq_cst: as in take_role()
+    env.role_released();
+  }
   bool role_held() const noexcept { return poller_.load(std::memory_order_seq_cst) != 0; }
 
   // The holder, watching, is about to wait for the length of a nap. False: something was injected; it does not wait.
@@ -188,12 +199,9 @@ public:
   // After an injection. True: every worker is busy; nobody was told.
   template <class Env>
   [[nodiscard]] bool notify_injected(Env& env, bool prefer_poller) noexcept {
-    for (;;) {
-      word const v = value(idle_.load(std::memory_order_seq_cst));   // after the push: INV-IDLE-4
-      if (v == 0) return true;
-      if (v < 0) break;
-      if (wake_one(env, prefer_poller)) return false;
-    }
+    word const v = value(idle_.load(std::memory_order_seq_cst));   // after the push: INV-IDLE-4
+    if (v == 0) return true;
+    if (v > 0) return wake_one(env, prefer_poller), false;   // if none sleeps any more, they rose after the push, and look
     std::uint32_t const holder = poller_.load(std::memory_order_seq_cst);
     if (holder != 0 && take(slots_[holder - 1], napping)) env.kick();
     return false;
@@ -239,12 +247,6 @@ private:
     if (holder == 0 || !take(slots_[holder - 1], polling)) return false;
     env.kick();   // it keeps the role until it has left the driver's wait: INV-IDLE-6
     return true;
-  }
-
-  // A waker has counted a sleeper off, and only we are left: it takes our signal within nanoseconds, unless it loses its processor.
-  static void wait_for_claim(atomic<std::uint32_t>& signal) noexcept {
-    typename Sync::backoff wait;
-    while (signal.load(std::memory_order_acquire) != awake) wait.pause();
   }
 
   atomic<word>& idle_;

@@ -96,7 +96,8 @@ public:
 
 private:
   using idle = idle_core<real_sync>;
-  struct environment;   // what idle_core asks of us (parking.cpp)
+  struct waking;   // what idle_core and idle_loop ask of us (parking.cpp)
+  struct idling;
 
   worker& self() noexcept { return *workers_[tl.index]; }
   std::uint64_t ticks(std::uint64_t us) const noexcept { return us * ticks_per_us_; }
@@ -126,11 +127,6 @@ private:
 
   // parking.cpp
   item find_work(worker& w) noexcept;
-  item wait_for_nap(worker& w) noexcept;
-  item wait_at_rest(worker& w) noexcept;
-  item run_ready(worker& w) noexcept;
-  void release_role(worker& w) noexcept;
-  void stop_watching(worker& w) noexcept;
   bool anything_queued() const noexcept;
   bool anything_injected() const noexcept;
 

@@ -43,7 +43,6 @@ struct alignas(64) worker {
   alignas(64) std::uint32_t random = 1;
   std::uint32_t turn = 0;             // of the loop
   std::uint32_t quiet = 0;            // naps in which nobody was active
-  bool holds_role = false;
   std::uint64_t credit_ticks = 0;     // for spinning; earned by stolen work that was worth it
   stolen_batch batch;
   std::unique_ptr<victim_view[]> views;   // one per worker
