@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// runs: random 300000, bound2
 // A future that is awaited, two threads that set its promise, and a stop request, with the operation's own protocol around it. The waiter
 // destroys the promise, the future and its frame as soon as it goes on, while the setters are still on their way out.
 // Checked: INV-FUT-1 to 4: one outcome; the waiter goes on exactly once, with it; nobody touches promise, state or frame afterwards; the state is

@@ -26,6 +26,13 @@ using skua::task;
 
 skua::options two_workers() { return {.workers = 2}; }
 
+class InArena : public testing::Test {
+protected:
+  void SetUp() override {
+    if (SKUA_TSAN) GTEST_SKIP() << "Debian's oneTBB is not instrumented: ThreadSanitizer does not see what it orders";
+  }
+};
+
 // libtbb is not instrumented: ThreadSanitizer cannot see how its threads hand work over, and reports the algorithms themselves.
 #if SKUA_TSAN
 #define SKIP_IF_TBB_IS_SEEN_AS_RACY() GTEST_SKIP() << "libtbb is not instrumented"
@@ -33,7 +40,7 @@ skua::options two_workers() { return {.workers = 2}; }
 #define SKIP_IF_TBB_IS_SEEN_AS_RACY() void()
 #endif
 
-TEST(InArena, sorts_in_parallel_while_the_task_waits) {
+TEST_F(InArena, sorts_in_parallel_while_the_task_waits) {
   SKIP_IF_TBB_IS_SEEN_AS_RACY();
   skua::runtime rt(two_workers());
   std::vector<unsigned> v(200'000);
@@ -46,7 +53,7 @@ TEST(InArena, sorts_in_parallel_while_the_task_waits) {
   EXPECT_TRUE(std::is_sorted(v.begin(), v.end()));
 }
 
-TEST(InArena, gives_values_and_references_and_throws) {
+TEST_F(InArena, gives_values_and_references_and_throws) {
   SKIP_IF_TBB_IS_SEEN_AS_RACY();
   skua::runtime rt(two_workers());
   rt.block_on([]() -> task<> {
@@ -74,7 +81,7 @@ TEST(InArena, gives_values_and_references_and_throws) {
 }
 
 // However many tasks share it, an arena never uses more threads than it has slots.
-TEST(InArena, bounds_the_threads_of_all_tasks_together) {
+TEST_F(InArena, bounds_the_threads_of_all_tasks_together) {
   skua::runtime rt({.workers = 2, .max_blocking_threads = 8});
   std::atomic<int> inside{0}, most{0};
   rt.block_on([](std::atomic<int>* in, std::atomic<int>* max) -> task<> {
@@ -98,12 +105,12 @@ TEST(InArena, bounds_the_threads_of_all_tasks_together) {
   EXPECT_LE(most, 2);
 }
 
-TEST(InArena, needs_at_least_one_thread) {
+TEST_F(InArena, needs_at_least_one_thread) {
   EXPECT_THROW((void)in_arena(0, [] {}), std::invalid_argument);
 }
 
 // S7: what has begun is waited for.
-TEST(InArena, that_has_begun_is_waited_for) {
+TEST_F(InArena, that_has_begun_is_waited_for) {
   skua::runtime rt(two_workers());
   std::binary_semaphore begun{0}, go_on{0};
   auto h = rt.spawn([](auto* b, auto* g) -> task<int> {

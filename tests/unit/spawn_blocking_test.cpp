@@ -159,9 +159,9 @@ TEST(SpawnBlocking, its_timeout_returns_late_with_the_value) {
   skua::runtime rt(two_workers());
   int const n = rt.block_on([]() -> task<int> {
     co_await spawn_blocking([] {});   // a thread is there: the next call begins at once
-    co_return co_await skua::timeout(50ms, []() -> task<int> {
+    co_return co_await skua::timeout(300ms, []() -> task<int> {
       co_return co_await spawn_blocking([] {
-        std::this_thread::sleep_for(100ms);
+        std::this_thread::sleep_for(350ms);
         return 9;
       });
     }());
