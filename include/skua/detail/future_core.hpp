@@ -64,7 +64,7 @@ public:
       if (seen & ready) return wait_result::ready;
       if (waiter(seen) != 0) return wait_result::occupied;
       // release: the operation, to the publisher.
-    } while (!word_.compare_exchange_weak(seen, seen | op, std::memory_order_release, std::memory_order_acquire));
+    } while (!word_.compare_exchange_weak(seen, seen | op, std::memory_order_acq_rel, std::memory_order_acquire));
     return wait_result::waits;
   }
   // A worker, for a stop. True: the operation is the caller's again.
