@@ -28,11 +28,14 @@ def test_curl():
 
 
 def wrk(server, connections, seconds=2, path="/"):
-    out = run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", url(server, path)], limit=60)
-    check("Socket errors" not in out and "Non-2xx" not in out, f"wrk -c{connections}:\n{out}")
-    requests = int(re.search(r"(\d+) requests in", out)[1])
-    check(requests > 100, f"wrk -c{connections} made only {requests} requests")
-    print(f"  wrk -c{connections}: {re.search(r'Requests/sec: *([0-9.]+)', out)[1]} requests/s")
+    """No failed request, and the server gets on. Where other processes hold the machine for a second, wrk may see nothing done: once more then."""
+    requests = []
+    while not requests or requests[-1] < 100 and len(requests) < 2:
+        out = run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", url(server, path)], limit=60)
+        check("Socket errors" not in out and "Non-2xx" not in out, f"wrk -c{connections}:\n{out}")
+        requests.append(int(re.search(r"(\d+) requests in", out)[1]))
+        print(f"  wrk -c{connections} {path}: {re.search(r'Requests/sec: *([0-9.]+)', out)[1]} requests/s")
+    check(requests[-1] >= 100, f"wrk -c{connections} {path} made only {requests} requests")
 
 
 def test_wrk():
