@@ -216,20 +216,22 @@ TEST(Abandon, does_not_wait_for_work_that_has_begun) {
                         ++reported;
                       }});
     rt.block_on([](auto* b, auto* s, auto kept) -> task<> {
-      bool late = false;
+      auto h = skua::spawn([](auto* b2, auto* s2, auto kept2) -> task<> {
+        co_await skua::abandon(spawn_blocking([b2, s2, kept2] {
+          b2->release();
+          s2->acquire();
+          throw std::runtime_error("too late");
+        }));
+      }, b, s, kept);
+      while (!b->try_acquire()) co_await skua::sleep_for(100us);
+      h.request_stop();
+      bool stopped = false;
       try {
-        co_await skua::timeout(5ms, [](auto* b2, auto* s2, auto kept2) -> task<> {
-          co_await skua::abandon(spawn_blocking([b2, s2, kept2] {
-            b2->release();
-            s2->acquire();
-            throw std::runtime_error("too late");
-          }));
-        }(b, s, kept));
-      } catch (skua::timeout_error const&) {
-        late = true;
+        co_await h;   // returns while the work is still blocked
+      } catch (skua::task_stopped const&) {
+        stopped = true;
       }
-      EXPECT_TRUE(late);
-      EXPECT_TRUE(b->try_acquire()) << "it had begun";
+      EXPECT_TRUE(stopped);
     }, &begun, &go_on, token);
     EXPECT_EQ(reported, 0);
     EXPECT_GT(token.use_count(), 1) << "the work still owns what it uses";
