@@ -33,7 +33,7 @@
 // INV-IO-2  A kick is consumed by a holder only, and before it gives the role up: later it might be its successor's.
 // INV-IO-3  An event or alarm is harvested within `bound` while no worker polls: a worker that polls harvests what is there, and the cool-down counts
 //           from then.
-// tests/model/poller.pml has the protocol of both sides.
+// tests/model/poller.pml models both sides: exhaustively, for two workers.
 //
 // Rejected, with figures in docs/decisions/005-io-thread.md: an I/O thread that alone waits and hands everything over; everything through io_uring; an I/O
 // thread that ticks while the runtime is active.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is done with a connection beside reading and writing. tcp_connect.cpp makes one.
 #include "skua/tcp.hpp"
+#include "io/descriptor.hpp"
 #include "io/socket.hpp"
+#include "skua/error.hpp"
 #include <algorithm>
 #include <cerrno>
 #include <climits>
@@ -27,8 +29,18 @@ tcp_stream tcp_stream::adopt(int fd) {
   return tcp_stream(detail::socket_handle(fd));
 }
 
+// As a writer: so that the number cannot be reused meanwhile if another task closes the stream.
 void tcp_stream::shutdown_write() {
-  if (::shutdown(native_handle(), SHUT_WR) != 0) detail::fail(errno, "skua: shutdown_write");
+  using detail::descriptor;
+  char const* const what = "skua: shutdown_write";
+  descriptor* const d = handle_.get();
+  descriptor::word seen;
+  auto const c = d != nullptr ? d->claim(detail::direction::write, handle_.generation(), seen) : descriptor::claimed::closed;
+  if (c == descriptor::claimed::closed) detail::fail(EBADF, what);
+  if (c == descriptor::claimed::occupied) throw usage_error("skua: shutdown_write: another task is writing");
+  int const error = ::shutdown(d->number, SHUT_WR) == 0 ? 0 : errno;
+  if (d->finish(detail::direction::write, seen, descriptor::transfer::full) == descriptor::duty::release) close_number(*d);
+  if (error != 0) detail::fail(error, what);
 }
 
 void tcp_stream::set_no_delay(bool on) { set_option(native_handle(), IPPROTO_TCP, TCP_NODELAY, on, "skua: set_no_delay"); }

@@ -25,8 +25,8 @@ using const_buffer = std::span<std::byte const>;
 // never has to wait lets others run from time to time (D11).
 //
 // Thread safety: at most one task reads and one writes at a time, on any workers; a second reader or writer is refused with usage_error (S18). close()
-// may be called by any of them, or by a third. Moving and destroying: when nobody is about to call a member; an operation that is under way does not
-// need the stream object any more.
+// may be called by any of them, or by a third, from any thread; whoever is about to read or write then gets an error. Options, release, moving and
+// destroying: when nobody is about to call a member; an operation that is under way does not need the stream object any more.
 // Stop: every operation is a suspension point. A stopped read_some or write_some has transferred nothing. A stopped read_exactly or write_all may have
 // transferred a part, which only as_result() reports; afterwards the stream is good for closing only (S17).
 // Errors: transfer_error, a std::system_error with the kernel's code (connection_reset, broken_pipe, timed_out ..) and the number of bytes
@@ -70,7 +70,8 @@ public:
   detail::transfer<std::size_t> writev(std::span<const_buffer const> from) noexcept { return make_v<std::size_t>(detail::writev_kind, from); }
   detail::transfer<void> writev_all(std::span<const_buffer const> from) noexcept { return make_v<void>(detail::writev_all_kind, from); }
 
-  // Half-close: the peer reads the end of the stream, we can go on reading. What was written is sent first. Errors: std::system_error.
+  // Half-close: the peer reads the end of the stream, we can go on reading. What was written is sent first. Counts as writing: usage_error while another
+  // task writes. Errors: std::system_error (not_connected after a reset).
   void shutdown_write();
 
   // Options. Errors: std::system_error.
