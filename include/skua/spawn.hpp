@@ -150,7 +150,7 @@ SKUA_INLINE auto make_any_task(task_origin const& origin, F&& f, Args&&... args)
     using call = bound_call<std::decay_t<F>, std::decay_t<Args>...>;
     using T = typename spawn_result<F, Args...>::type;
     return static_cast<result_block<T>*>(
-        make_task<T, call>(origin, std::forward<F>(f), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)));
+        make_task<T, call>(origin, std::forward<F>(f), std::forward<Args>(args)...));
   }
 }
 template <class T>

@@ -334,10 +334,10 @@ int main(int argc, char** argv) {
       auto h = rt.spawn(play, std::ref(*all), seed);
       wait_until(rt, "a round ends", [&] { return h.done(); });
       rt.block_on([](auto g) -> task<> { co_await g; }, std::move(h));
-      wait_until(rt, "frames and values that were dropped die", [] { return live_frames == 0 && live_values == 0; });
+      wait_until(rt, "tasks that were dropped end", [&] { return rt.metrics().live_tasks == 0; });
+      wait_until(rt, "their frames and values die", [] { return live_frames == 0 && live_values == 0; });
       for (auto& one : all->controls) wait_until(rt, "the requester lets go", [&] { return !one.asked; });
       all.reset();
-      wait_until(rt, "tasks end", [&] { return rt.metrics().live_tasks == 0; });
     }
   }
   STRESS_CHECK(skua::detail::live_task_blocks() == 0);

@@ -66,8 +66,8 @@ struct bound_call {
   [[no_unique_address]] std::conditional_t<keeps_callable<F>, kept_callable<F>, no_call> callable;
   [[no_unique_address]] std::tuple<Args...> args;
 
-  template <class G>
-  bound_call(G&& f, std::tuple<Args...>&& a) : callable(keep(std::forward<G>(f))), args(std::move(a)) {}
+  template <class G, class... A>
+  explicit bound_call(G&& f, A&&... a) : callable(keep(std::forward<G>(f))), args(std::forward<A>(a)...) {}
 
   // `f`: the callable again, for one that is not kept.
   template <class G>
@@ -158,14 +158,14 @@ template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
 // Makes a task that is not queued yet. If it throws, the reference to origin.context is gone as well.
-template <class T, class Call, class F, class Arguments>
-spawn_block<T, Call>* make_task(task_origin const& origin, F&& f, Arguments&& arguments) {
+template <class T, class Call, class F, class... Args>
+spawn_block<T, Call>* make_task(task_origin const& origin, F&& f, Args&&... args) {
   using block = spawn_block<T, Call>;
   static constinit std::atomic<std::uint32_t> learned{0};
   std::uint32_t const room = learned.load(std::memory_order_relaxed);
   block* b = make_block<T, Call>(room, origin);
   unborn_block guard(*b);   // frees the block unless dismissed
-  ::new (static_cast<void*>(std::addressof(b->call))) Call(std::forward<F>(f), std::forward<Arguments>(arguments));
+  ::new (static_cast<void*>(std::addressof(b->call))) Call(std::forward<F>(f), std::forward<Args>(args)...);
   void* frame;
   {
     struct drop_if_thrown {
