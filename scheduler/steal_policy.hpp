@@ -109,10 +109,11 @@ private:
   static std::size_t bucket(std::int64_t queued) noexcept { return static_cast<std::size_t>(std::min(queued, buckets) - 1); }
 
   bool note_signs_of_life(observation const& o, tick_time t) noexcept {
-    if (o.top != top_ || o.queued() == 0) {
+    if (o.top != top_ || !had_oldest_) {   // another one is the oldest item, or it came since the last look
       top_ = o.top;
       top_moved_at_ = t.now;
     }
+    had_oldest_ = o.queued() != 0;
     // An owner that pushes is not stuck, although it starts nothing: hence `bottom`.
     if (o.progress == progress_ && o.bottom == bottom_ && o.lifo == lifo_) return false;
     progress_ = o.progress;
@@ -198,6 +199,7 @@ private:
   std::uint64_t progress_ = 0, moved_at_ = 0, top_moved_at_ = 0;
   std::int64_t bottom_ = 0, top_ = 0;
   item lifo_ = 0;
+  bool had_oldest_ = false;
   // Rate: ticks an item; 0: not known.
   std::uint64_t window_at_ = 0, window_progress_ = 0, item_ticks_ = 0, rated_at_ = 0;
   // STUCK.
