@@ -17,6 +17,20 @@ std::unique_ptr<driver> make_driver(options const& o) {
   throw std::invalid_argument("skua: options.backend is \"" + o.backend + "\"; it can be \"auto\", \"epoll\" or \"virtual\"");
 }
 
-epoll_driver* descriptors_of(scheduler& s) noexcept { return dynamic_cast<epoll_driver*>(&core_of(s).used_driver()); }
+namespace {
+
+// A worker has one runtime for as long as it lives, so this thread's answer stays right.
+struct known_driver {
+  scheduler* of = nullptr;
+  epoll_driver* driver = nullptr;
+};
+constinit thread_local known_driver known [[gnu::tls_model("initial-exec")]];
+
+} // namespace
+
+epoll_driver* descriptors_of(scheduler& s) noexcept {
+  if (known.of != &s) [[unlikely]] known = {&s, dynamic_cast<epoll_driver*>(&core_of(s).used_driver())};
+  return known.driver;
+}
 
 } // namespace skua::detail

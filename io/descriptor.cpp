@@ -143,19 +143,17 @@ int release_number(descriptor& d) {
 int number_of(descriptor const& d) noexcept { return d.number; }
 std::uint32_t generation_of(descriptor const& d) noexcept { return d.generation(); }
 
-int register_descriptor(descriptor& d, direction dir) noexcept {
-  epoll_driver* const driver = descriptors_of(*tl.owner);
-  if (driver == nullptr) return io_no_descriptors;
-  if (directions_in(d.registered.load(std::memory_order_relaxed), *driver) & direction_bit(dir)) [[likely]] return 0;
+int register_descriptor(epoll_driver& by, descriptor& d, direction dir) noexcept {
+  if (directions_in(d.registered.load(std::memory_order_relaxed), by) & direction_bit(dir)) [[likely]] return 0;
 
   std::lock_guard const guard(d.lock);
-  std::uint64_t const directions = directions_in(d.registered.load(std::memory_order_relaxed), *driver) | direction_bit(dir);
+  std::uint64_t const directions = directions_in(d.registered.load(std::memory_order_relaxed), by) | direction_bit(dir);
   std::uint32_t events = EPOLLET;
   if (directions & direction_bit(direction::read)) events |= EPOLLIN | EPOLLPRI | EPOLLRDHUP;
   if (directions & direction_bit(direction::write)) events |= EPOLLOUT;
   // It reports at once what is there already: nothing that came before is lost.
-  if (int const error = driver->control(d.number, events, d.epoll_data())) return error;
-  d.registered.store(driver->serial() << 2 | directions, std::memory_order_relaxed);
+  if (int const error = by.control(d.number, events, d.epoll_data())) return error;
+  d.registered.store(by.serial() << 2 | directions, std::memory_order_relaxed);
   return 0;
 }
 

@@ -47,11 +47,11 @@ static_assert(sizeof(descriptor) == 64);
 // A claim was given back, and finish() said so.
 void close_number(descriptor& d) noexcept;
 
-// By the holder of direction `dir`, on a worker, before wait(): events of this direction will be delivered. 0, an errno, or an io_error.
-int register_descriptor(descriptor& d, direction dir) noexcept;
-
-// The epoll driver of a runtime; null if it has another one. Implemented where the runtime is put together.
+// The epoll driver of the runtime that this worker belongs to, `s`; null if it has another one. Implemented where the runtime is put together.
 epoll_driver* descriptors_of(scheduler& s) noexcept;
+
+// By the holder of direction `dir`, on a worker, before wait(): events of this direction will be delivered to `by`. 0, or an errno.
+int register_descriptor(epoll_driver& by, descriptor& d, direction dir) noexcept;
 
 // By whoever harvests for `by`: `events` as epoll has them. Completes operations into `out`, at most two.
 void deliver_event(epoll_driver const& by, std::uint64_t epoll_data, std::uint32_t events, ready_list& out) noexcept;

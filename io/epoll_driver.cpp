@@ -29,6 +29,13 @@ std::uint64_t next_serial() noexcept {
 
 [[noreturn]] void fail(char const* what) { throw std::system_error(errno, std::system_category(), what); }
 
+// At once if that time has passed.
+void set_timer(int fd, std::uint64_t deadline_ns) noexcept {
+  itimerspec t{};
+  if (deadline_ns != forever_ns) t.it_value = to_timespec(deadline_ns != 0 ? deadline_ns : 1);   // 0 would disarm it
+  ::timerfd_settime(fd, TFD_TIMER_ABSTIME, &t, nullptr);
+}
+
 // Kernels before 5.11 lack it: whole milliseconds then, rounded up. A nap is ten times as long as it should be; nothing else is lost.
 int wait_at_most(int set, epoll_event* events, int most, std::uint64_t timeout_ns) noexcept {
   static std::atomic<bool> refused{false};
@@ -49,6 +56,7 @@ epoll_driver::epoll_driver(settings s) : settings_(std::move(s)), serial_(next_s
     if ((epoll_fd_ = ::epoll_create1(EPOLL_CLOEXEC)) < 0) fail("skua: epoll_create1");
     if ((kick_fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) fail("skua: eventfd");
     if ((timer_fd_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) < 0) fail("skua: timerfd_create");
+    if ((watch_fd_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) < 0) fail("skua: timerfd_create");
     if ((errno = control(kick_fd_, EPOLLIN, kick_data)) != 0) fail("skua: epoll_ctl");
     if ((errno = control(timer_fd_, EPOLLIN | EPOLLET, alarm_data)) != 0) fail("skua: epoll_ctl");
   } catch (...) {
@@ -63,7 +71,7 @@ epoll_driver::~epoll_driver() {
 }
 
 void epoll_driver::close_all() noexcept {
-  for (int* fd : {&timer_fd_, &kick_fd_, &epoll_fd_})
+  for (int* fd : {&watch_fd_, &timer_fd_, &kick_fd_, &epoll_fd_})
     if (*fd >= 0) ::close(*fd), *fd = -1;
 }
 
@@ -129,8 +137,19 @@ bool epoll_driver::harvest(std::uint64_t timeout_ns, ready_list& out, bool consu
 
 void epoll_driver::wait(std::uint64_t timeout_ns, ready_list& out) noexcept {
   harvest(timeout_ns, out, true);
-  polled_ns_.store(now_ns(), std::memory_order_relaxed);
+  std::uint64_t const now = now_ns();
+  polled_ns_.store(now, std::memory_order_relaxed);
+  if (now + settings_.bound_ns / 2 > watch_until_ns_.load(std::memory_order_relaxed)) [[unlikely]] put_off_watch(now);
 }
+
+// The I/O thread is cool, and would wake soon to see whether anybody polls.
+void epoll_driver::put_off_watch(std::uint64_t now_ns) noexcept {
+  std::uint64_t const until = now_ns + settings_.bound_ns;
+  std::uint64_t seen = watch_until_ns_.load(std::memory_order_relaxed);
+  if (seen != forever_ns && watch_until_ns_.compare_exchange_strong(seen, until, std::memory_order_relaxed)) set_watch(until);
+}
+
+void epoll_driver::set_watch(std::uint64_t until_ns) noexcept { set_timer(watch_fd_, until_ns); }
 
 // The I/O thread is on its way into epoll: let it go first, so that we wait above it. Only a matter of cost, so it is bounded. (20: a guess; the
 // thread needs one system call to get there, if it has a processor.)
@@ -145,12 +164,7 @@ void epoll_driver::kick() noexcept {
   while (r < 0 && errno == EINTR);
 }
 
-// Any time has passed at 1 ns after boot; 0 would disarm it.
-void epoll_driver::set_alarm(std::uint64_t deadline_ns) noexcept {
-  itimerspec t{};
-  if (deadline_ns != forever_ns) t.it_value = to_timespec(deadline_ns != 0 ? deadline_ns : 1);
-  ::timerfd_settime(timer_fd_, TFD_TIMER_ABSTIME, &t, nullptr);
-}
+void epoll_driver::set_alarm(std::uint64_t deadline_ns) noexcept { set_timer(timer_fd_, deadline_ns); }
 
 epoll_statistics epoll_driver::statistics() const noexcept {
   return {harvested_.load(std::memory_order_relaxed), strayed_.load(std::memory_order_relaxed), wakes_.load(std::memory_order_relaxed)};

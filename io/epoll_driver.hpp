@@ -13,13 +13,17 @@
 //               entering  it was woken, and is on its way into epoll
 //                 in, entering -> deep, cool; cool -> in; .. -> in    the I/O thread
 //                 deep -> entering                                    role_released(), CAS; then it wakes the thread
-//               It is the futex that the thread sleeps on.
+//               It is the futex that the thread sleeps on when it is deep.
+//   watch_fd_   a timerfd that is in no set: the I/O thread, when it is cool, blocks in a read of it. watch_until_ns_: what it is set to, forever_ns while
+//               nobody watches. A worker that polls puts it off when less than half of the bound is left; so as long as workers poll the
+//               thread is not woken at all, and it costs a system call every quarter of a millisecond at most. (A thread that wakes every `bound` to see whether
+//               somebody has polled takes 3 % of a core.) One that is put off late, by a worker that lost its processor, ends a pause early: harmless.
 //   kick_fd_    an eventfd, level-triggered: it stays until it is consumed, and only the holder of the role consumes it. The I/O thread never does.
 //   timer_fd_   a timerfd, edge-triggered: the alarm. Never read: setting it clears it.
 //   Descriptors are edge-triggered: whoever fetches an event has it alone.
 //
 // The I/O thread
-//   1. As long as a worker has polled less than `bound` ago and nobody holds the role: cool.
+//   1. As long as a worker, or it, has polled less than `bound` ago and nobody holds the role: cool.
 //   2. If somebody holds the role: deep; looks at the role again; sleeps without a time-out.
 //   3. in: waits in epoll without a time-out (unless the host's monitor wants one).
 //   4. Gives the batch to the host, which wakes a worker, rather the holder (it waited below us; when it waits again it is above).
@@ -31,8 +35,8 @@
 //           seq_cst on both
 //           sides.
 // INV-IO-2  A kick is consumed by a holder only, and before it gives the role up: later it might be its successor's.
-// INV-IO-3  An event or alarm is harvested within `bound` while no worker polls: a worker that polls harvests what is there, and the cool-down counts
-//           from then.
+// INV-IO-3  An event or alarm is harvested within `bound` while no worker polls: a worker that polls harvests what is there, and the watch ends at the
+//           latest `bound` after the last poll.
 // tests/model/poller.pml models both sides: exhaustively, for two workers.
 //
 // Rejected, with figures in docs/decisions/005-io-thread.md: an I/O thread that alone waits and hands everything over; everything through io_uring; an I/O
@@ -107,6 +111,7 @@ private:
   static constexpr std::uint64_t first_special = std::uint64_t{0xffff0000} << 32, kick_data = first_special, alarm_data = first_special + 1,
                                  source_data = first_special + 2;
 
+  void put_off_watch(std::uint64_t now_ns) noexcept;
   bool harvest(std::uint64_t timeout_ns, ready_list& out, bool consume_kick) noexcept;
   int fetch(std::uint64_t timeout_ns, ::epoll_event* events) noexcept;
   void close_all() noexcept;
@@ -116,12 +121,13 @@ private:
   void wait_below() noexcept;
   void cool_down() noexcept;
   bool sink_deep() noexcept;
-  void sleep_while(state s, std::uint64_t timeout_ns) noexcept;
+  void set_watch(std::uint64_t until_ns) noexcept;
   void wake_io_thread() noexcept;
+  void note_wake() noexcept;
 
   settings const settings_;
   std::uint64_t const serial_;
-  int epoll_fd_ = -1, kick_fd_ = -1, timer_fd_ = -1;
+  int epoll_fd_ = -1, kick_fd_ = -1, timer_fd_ = -1, watch_fd_ = -1;
   driver_host* host_ = nullptr;
   std::atomic<event_source*> sources_[most_sources]{};
   std::atomic<unsigned> source_count_{0};
@@ -131,6 +137,7 @@ private:
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> harvested_{0}, strayed_{0}, wakes_{0};   // written by the I/O thread
   alignas(64) std::atomic<std::uint64_t> polled_ns_{0};               // when a worker has polled last; relaxed: a hint how long to keep out of the way
+  std::atomic<std::uint64_t> watch_until_ns_{forever_ns};             // relaxed: the system calls order what matters
 };
 
 } // namespace skua::detail

@@ -88,7 +88,8 @@ std::coroutine_handle<> io_operation::run(bool try_first) noexcept {
       if (s == io_step::done) return finish(error);
       if (s == io_step::unfair) return yield();
     }
-    if (int const e = register_descriptor(*target, direction_of(*this))) return finish(e);
+    if (waits_in == nullptr) return finish(io_no_descriptors);
+    if (int const e = register_descriptor(*waits_in, *target, direction_of(*this))) return finish(e);
     auto const w = target->wait(direction_of(*this), seen, *this);
     if (w == descriptor::waiting::published) return suspend(*this);   // nothing of this is ours any more
     if (w == descriptor::waiting::closed) return finish(ECANCELED);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <ctime>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sys/prctl.h>
@@ -30,11 +29,14 @@ void epoll_driver::start(driver_host& host) {
 
 void epoll_driver::stop() noexcept {
   if (!thread_.joinable()) return;
-  stopping_.store(true, std::memory_order_seq_cst);   // before the exchange: sleep_while() says that it sleeps, then reads it
+  stopping_.store(true, std::memory_order_seq_cst);   // before all three: whoever goes to sleep says so, then reads it
   wake_io_thread();
+  set_watch(0);
   kick();   // nobody consumes it any more
   thread_.join();
 }
+
+void epoll_driver::note_wake() noexcept { wakes_.store(wakes_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
 
 void epoll_driver::wake_io_thread() noexcept {
   io_state_.exchange(entering, std::memory_order_seq_cst);
@@ -61,20 +63,21 @@ void epoll_driver::run_io_thread() noexcept {
   }
 }
 
-// Returns when `io_state_` is no longer `s`, at the time-out, or for no reason.
-void epoll_driver::sleep_while(state s, std::uint64_t timeout_ns) noexcept {
-  timespec const t{static_cast<std::time_t>(timeout_ns / 1'000'000'000), static_cast<long>(timeout_ns % 1'000'000'000)};
-  ::syscall(SYS_futex, &io_state_, FUTEX_WAIT_PRIVATE, s, timeout_ns == forever_ns ? nullptr : &t, nullptr, 0);
-}
-
 // INV-IO-3: out of the way of workers that are busy, until `bound` after one of them, or we, polled last.
 void epoll_driver::cool_down() noexcept {
   for (;;) {
     std::uint64_t const now = now_ns(), until = polled_ns_.load(std::memory_order_relaxed) + settings_.bound_ns;
     if (now >= until || host_->role_held()) return;
-    io_state_.store(cool, std::memory_order_seq_cst);   // against stop()
-    if (stopping_.load(std::memory_order_seq_cst)) return;
-    sleep_while(cool, until - now);
+    io_state_.store(cool, std::memory_order_relaxed);
+    watch_until_ns_.store(until, std::memory_order_relaxed);
+    set_watch(until);
+    if (!stopping_.load(std::memory_order_seq_cst)) {   // after set_watch(): stop() sets `stopping_`, then the watch
+      std::uint64_t times;
+      [[maybe_unused]] ssize_t const r = ::read(watch_fd_, &times, sizeof times);
+    }
+    watch_until_ns_.store(forever_ns, std::memory_order_relaxed);
+    note_wake();
+    if (stopping_.load(std::memory_order_relaxed)) return;
   }
 }
 
@@ -85,9 +88,9 @@ bool epoll_driver::sink_deep() noexcept {
   if (!host_->role_held()) return false;
   while (io_state_.load(std::memory_order_seq_cst) == deep) {
     if (stopping_.load(std::memory_order_seq_cst)) return true;
-    sleep_while(deep, forever_ns);
+    ::syscall(SYS_futex, &io_state_, FUTEX_WAIT_PRIVATE, deep, nullptr, nullptr, 0);
   }
-  wakes_.store(wakes_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  note_wake();
   // Whoever woke us has given the role up. A worker that has taken it since waits above us, or comes when we are in.
   return stopping_.load(std::memory_order_seq_cst);
 }
@@ -98,7 +101,7 @@ void epoll_driver::wait_below() noexcept {
   if (stopping_.load(std::memory_order_seq_cst)) return;
   ready_list batch;
   harvest(timeout, batch, false);
-  wakes_.store(wakes_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  note_wake();
   bool const held = host_->role_held();
   if (std::size_t const n = batch.size(); n != 0) {
     harvested_.store(harvested_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);

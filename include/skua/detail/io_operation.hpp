@@ -46,7 +46,7 @@ struct io_operation : operation, leaf_frame {
 
   descriptor* target;             // null: not open
   scheduler* owner = nullptr;     // where the coroutine goes on
-  epoll_driver const* waits_in = nullptr;   // its driver; written before it is published
+  epoll_driver* waits_in = nullptr;   // its driver; written before it is published
   std::uint64_t seen = 0;         // the descriptor's word before the last system call
   std::size_t transferred = 0;    // bytes
   std::uint32_t generation;       // of the target, when the operation was made: it may have been closed since
