@@ -136,8 +136,13 @@ TEST_F(Scheduler, an_injected_item_does_not_wait_for_busy_workers_to_finish) {  
   for (int i = 0; i != 2; ++i)
     inject(make([&] {
       ++busy;
-      while (!attention() || !wanted_in_loop()) std::this_thread::yield();   // as a fork that never returns would
-      wanted = true;
+      while (!ran) {   // as forks of a computation that never returns would ask
+        if (attention() && wanted_in_loop()) {
+          wanted = true;
+          return;
+        }
+        std::this_thread::yield();
+      }
     }));
   while (busy != 2) std::this_thread::yield();
   inject(make([&] { ran = true; }));
