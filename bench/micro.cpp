@@ -54,7 +54,8 @@ void sleepers(skua::runtime& rt) {
   std::size_t const n = scaled(1'000'000);
   double const seconds = bench::size(10.0, 0.01);
   bench::stopwatch watch;
-  rt.block_on(bench::group(n, bench::sleeper, std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9))));
+  bench::sleep_length = std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
+  rt.block_on(bench::group(n, bench::sleeper));
   bench::spent const spent = watch.read();
   std::printf("sleepers over_10s=%.3f cpu_s=%.3f bytes_per_task=%.0f\n", spent.wall / 1e9 - seconds, bench::cpu_ns() / 1e9,
               static_cast<double>(bench::peak_rss_kib()) * 1024 / static_cast<double>(n));

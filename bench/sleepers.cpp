@@ -23,8 +23,8 @@ int main(int argc, char** argv) {
   skua::runtime rt({.workers = workers});
   long const before_kib = bench::peak_rss_kib();
   bench::stopwatch watch;
-  auto const how_long = std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
-  rt.block_on(bench::group(tasks, bench::sleeper, how_long));
+  bench::sleep_length = std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
+  rt.block_on(bench::group(tasks, bench::sleeper));
   bench::spent const spent = watch.read();
   double const bytes = static_cast<double>(bench::peak_rss_kib() - before_kib) * 1024 / static_cast<double>(tasks);
   std::printf("%s\nsleepers tasks=%zu seconds=%g over_s=%.3f cpu_s=%.3f bytes_per_task=%.0f\n", bench::processor().c_str(), tasks, seconds,

@@ -61,7 +61,9 @@ inline skua::task<> churn(std::size_t times) {
   for (std::size_t i = 0; i < times; ++i) co_await skua::timeout(std::chrono::seconds(1), yield_once());
 }
 
-inline skua::task<> sleeper(std::chrono::nanoseconds how_long) { co_await skua::sleep_for(how_long); }
+// As in the peers' programs, the length is nothing that each task has to carry.
+inline std::chrono::nanoseconds sleep_length{};
+inline skua::task<> sleeper() { co_await skua::sleep_for(sleep_length); }
 
 // How much later than `period` each of `times` sleeps ended, in microseconds.
 inline skua::task<std::vector<double>> sleep_often(std::size_t times, std::chrono::nanoseconds period) {

@@ -56,7 +56,8 @@ def run(command, limit=30, code=0, **more):
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, **more)
     except subprocess.TimeoutExpired as e:
         raise AssertionError(f"{' '.join(command)}: not done after {limit} s; so far: {(e.stdout or b'').decode()[-500:]}") from None
-    check(done.returncode == code, f"{' '.join(command)}: exit code {done.returncode}, wanted {code}\nstdout: {done.stdout[-1500:]}\nstderr: {done.stderr[-1500:]}")
+    check(done.returncode == code, f"{' '.join(command)}: exit code {done.returncode}, wanted {code}\n"
+                                   f"stdout: {done.stdout[-1500:]}\nstderr: {done.stderr[-1500:]}")
     return done.stdout
 
 

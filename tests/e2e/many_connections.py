@@ -45,7 +45,8 @@ def test_10000_idle_connections_and_64_busy_ones():
             with open(f"/proc/{server.pid}/status") as f:
                 return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
         before = memory_kib()
-        holder = subprocess.Popen([*prefix, sys.executable, "-c", HOLDER, str(server.port), str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder = subprocess.Popen([*prefix, sys.executable, "-c", HOLDER, str(server.port), str(count)],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             equal(holder.stdout.readline(), "held\n", "the holder")
             lib.wait_until(lambda: server.descriptors() > count, f"{count} connections are accepted", 20)
