@@ -15,9 +15,9 @@
 //                 deep -> entering                                    role_released(), CAS; then it wakes the thread
 //               It is the futex that the thread sleeps on when it is deep.
 //   watch_fd_   a timerfd that is in no set: the I/O thread, when it is cool, blocks in a read of it. watch_until_ns_: what it is set to, forever_ns while
-//               nobody watches. A worker that polls puts it off when less than half of the bound is left; so as long as workers poll the
-//               thread is not woken at all, and it costs a system call every quarter of a millisecond at most. (A thread that wakes every `bound` to see whether
-//               somebody has polled takes 3 % of a core.) One that is put off late, by a worker that lost its processor, ends a pause early: harmless.
+//               nobody watches. A worker that polls puts it off when less than half of the bound is left: as long as workers poll, the
+//               thread is not woken, and that costs a system call every quarter of a millisecond at most. (Waking every `bound` to see
+//               whether somebody has polled took 3 % of a core.) When it is put off late, by a worker that lost its processor, a pause ends early: harmless.
 //   kick_fd_    an eventfd, level-triggered: it stays until it is consumed, and only the holder of the role consumes it. The I/O thread never does.
 //   timer_fd_   a timerfd, edge-triggered: the alarm. Never read: setting it clears it.
 //   Descriptors are edge-triggered: whoever fetches an event has it alone.
