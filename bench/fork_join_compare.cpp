@@ -144,7 +144,8 @@ void measure_round(cell& both, workload const& w, unsigned n, unsigned workers, 
 void print_row(workload const& w, unsigned n, unsigned workers, cell& all, double one_worker_ms) {
   figures const& c = all.best();
   std::printf("%-12s %7u %10.1f %10.1f   %5.2f [%4.2f %4.2f]  %5.2f %8.2f %8.1f %8.1f %6zu %9zu\n",
-              (w.name + std::string(" ") + std::to_string(n)).c_str(), workers, bench::median(c.wall[0]), bench::median(c.wall[1]), bench::median(c.ratio), bench::quantile(c.ratio, 0),
+              (w.name + std::string(" ") + std::to_string(n)).c_str(), workers,
+              bench::median(c.wall[0]), bench::median(c.wall[1]), bench::median(c.ratio), bench::quantile(c.ratio, 0),
               bench::quantile(c.ratio, 1), bench::median(c.cpu_ratio), one_worker_ms / bench::median(c.wall[0]), bench::quantile(c.peak[0], 1) / 1024,
               bench::quantile(c.peak[1], 1) / 1024, all.quiet.ratio.size(), all.disturbed.ratio.size());
 }

@@ -151,9 +151,11 @@ int main(int argc, char **argv) {
       send_message(c);
     }
   }
-  double elapsed = (double)(now_ns() - start) / 1e9, cpu = process_cpu_s(server) - server0, own = own_cpu_s() - own0, machine = machine_cpu_s() - machine0;
-  printf("conns=%d req_per_s=%.0f p50_us=%.1f p99_us=%.1f p999_us=%.1f ", count, (double)total / elapsed, quantile_us(.5, total), quantile_us(.99, total), quantile_us(.999, total));
-  printf("server_cpu_us_per_req=%.2f server_cpu_util=%.2f load_cpu_util=%.2f others=%.2f\n", cpu * 1e6 / (double)(total ? total : 1), cpu / elapsed, own / elapsed,
-         (machine - cpu - own) / elapsed);
+  double elapsed = (double)(now_ns() - start) / 1e9, cpu = process_cpu_s(server) - server0;
+  double own = own_cpu_s() - own0, machine = machine_cpu_s() - machine0;
+  printf("conns=%d req_per_s=%.0f p50_us=%.1f p99_us=%.1f p999_us=%.1f ", count, (double)total / elapsed,
+         quantile_us(.5, total), quantile_us(.99, total), quantile_us(.999, total));
+  printf("server_cpu_us_per_req=%.2f server_cpu_util=%.2f load_cpu_util=%.2f others=%.2f\n", cpu * 1e6 / (double)(total ? total : 1),
+         cpu / elapsed, own / elapsed, (machine - cpu - own) / elapsed);
   return 0;
 }
