@@ -1,29 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
 // Blocks of tasks and the frames placed in them; detail/spawn_block.hpp explains, INV-EMBED-1 and 2 are defined there.
 #include "skua/detail/embedding.hpp"
+#include "skua/detail/spin_lock.hpp"
 #include "skua/task.hpp"
+#include <atomic>
 #include <mutex>
 #include <new>
-#include <unordered_map>
 
 namespace skua::detail {
 
 namespace {
 
-// Frames that lie in a block that is not their task's. Rare: a function that makes several coroutines and returns one of them.
-struct stray_table {
-  struct entry {
-    task_header* block;
-    bool block_ended = false;
-  };
-  std::mutex lock;
-  std::unordered_map<void*, entry> by_frame;
-  std::atomic<std::size_t> count{0};   // read without the lock: 0 almost always
+// Blocks in which a frame lives that is not their task's. Rare: a function that makes several coroutines and returns one of them. The list must need no
+// memory, so it runs through the blocks: `parent` is its link while a block is in it. By the stray frame's address, so that many do no harm.
+class stray_list {
+public:
+  bool empty() const noexcept { return count_.load(std::memory_order_acquire) == 0; }   // almost always
+  void add(task_header& h, void* frame) noexcept {
+    std::lock_guard g(lock_);
+    task_header*& first = bucket(frame);
+    set(h, first, false);
+    first = &h;
+    count_.fetch_add(1, std::memory_order_release);
+  }
+  // The block is to be freed. True: the stray frame in it will do that.
+  bool block_ended(task_header& h) noexcept {
+    std::lock_guard g(lock_);
+    if ((link(h) & task_header::has_stray) == 0) return false;
+    set(h, next(h), true);
+    return true;
+  }
+  // The frame is gone. Returns the block if it was a stray, and its block is to be freed now.
+  task_header* frame_ended(void* frame) noexcept {
+    std::lock_guard g(lock_);
+    task_header* before = nullptr;
+    for (task_header* h = bucket(frame); h != nullptr; before = h, h = next(*h)) {
+      auto const offset = static_cast<std::size_t>(static_cast<char*>(frame) - static_cast<char*>(static_cast<void*>(h)));
+      if (offset >= std::size_t{h->block_units} * 32) continue;   // also when the frame lies before it
+      if (before != nullptr)
+        set(*before, next(*h), (link(*before) & ended) != 0);
+      else
+        bucket(frame) = next(*h);
+      bool const free_it = (link(*h) & ended) != 0;
+      std::atomic_ref(h->parent).store(0, std::memory_order_relaxed);
+      count_.fetch_sub(1, std::memory_order_release);
+      return free_it ? h : nullptr;
+    }
+    return nullptr;
+  }
+
+private:
+  static constexpr std::uint64_t ended = 1;
+  static std::uint64_t link(task_header& h) noexcept { return std::atomic_ref(h.parent).load(std::memory_order_relaxed); }
+  static task_header* next(task_header& h) noexcept {
+    return reinterpret_cast<task_header*>(static_cast<std::uintptr_t>(link(h) & ~(task_header::has_stray | ended)));
+  }
+  // Atomic for inspection, which may look at `parent` at any time.
+  static void set(task_header& h, task_header* next, bool has_ended) noexcept {
+    std::atomic_ref(h.parent).store(task_header::has_stray | reinterpret_cast<std::uintptr_t>(next) | (has_ended ? ended : 0),
+                                    std::memory_order_relaxed);
+  }
+  task_header*& bucket(void* frame) noexcept { return buckets_[reinterpret_cast<std::uintptr_t>(frame) / 32 % 256]; }
+
+  spin_lock<> lock_;
+  std::atomic<std::size_t> count_{0};
+  task_header* buckets_[256] = {};
 };
-stray_table& strays() {
-  static auto* t = new stray_table;   // never destroyed: frames may die during exit
-  return *t;
-}
+constinit stray_list strays;
 
 void release_block(task_header* h) noexcept { tl.task_blocks.deallocate(h, std::size_t{h->block_units} * 32); }
 
@@ -36,15 +79,8 @@ void free_task_block(task_header* h) noexcept {
   task_pool::wait_for_enumeration();                              // INV-TASK-3
   note_free(*h);
   release_context(h->context);
-  stray_table& t = strays();
-  if (t.count.load(std::memory_order_acquire) != 0) [[unlikely]] {
-    std::lock_guard g(t.lock);
-    for (auto& [frame, e] : t.by_frame)
-      if (e.block == h) {
-        e.block_ended = true;
-        return;
-      }
-  }
+  if (!strays.empty()) [[unlikely]]
+    if (strays.block_ended(*h)) return;
   release_block(h);
 }
 
@@ -86,25 +122,10 @@ void* allocate_embedded(std::size_t size) {
 
 void release_embedded(void* frame) noexcept {
   if (tl.embed_stray == frame) tl.embed_stray = nullptr;   // died inside the callable
-  stray_table& t = strays();
-  if (t.count.load(std::memory_order_acquire) == 0) [[likely]] return;
-  task_header* ended = nullptr;
-  {
-    std::lock_guard g(t.lock);
-    auto const at = t.by_frame.find(frame);
-    if (at == t.by_frame.end()) return;
-    if (at->second.block_ended) ended = at->second.block;
-    t.by_frame.erase(at);
-    t.count.fetch_sub(1, std::memory_order_release);
-  }
-  if (ended != nullptr) release_block(ended);
+  if (strays.empty()) [[likely]] return;
+  if (task_header* const h = strays.frame_ended(frame)) release_block(h);
 }
 
-void embedding::keep_stray(task_header& h, void* frame) noexcept {
-  stray_table& t = strays();
-  std::lock_guard g(t.lock);
-  t.by_frame.emplace(frame, stray_table::entry{&h});
-  t.count.fetch_add(1, std::memory_order_release);
-}
+void embedding::keep_stray(task_header& h, void* frame) noexcept { strays.add(h, frame); }
 
 } // namespace skua::detail

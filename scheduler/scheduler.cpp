@@ -6,11 +6,14 @@
 //             each leaves its loop, waits until all have (nobody looks at another's deque any more), and ends
 #include "scheduler/scheduler.hpp"
 #include <algorithm>
+#include <cstring>
 #include <ctime>
 #include <exception>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 namespace skua::detail {
 
@@ -33,6 +36,19 @@ std::uint64_t measure_ticks_per_us() noexcept {
 
 std::uint64_t ticks_per_us() noexcept {
   static std::uint64_t const once = measure_ticks_per_us();
+  return once;
+}
+
+// Then the counter runs at one rate, and alike on all processors: the kernel has tested that.
+bool kernel_keeps_time_by_ticks() noexcept {
+  static bool const once = [] {
+    char name[8] = "";
+    int const fd = ::open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t const n = ::read(fd, name, sizeof name);
+    ::close(fd);
+    return n >= 3 && (std::memcmp(name, "tsc", 3) == 0 || (n >= 4 && std::memcmp(name, "arch", 4) == 0));
+  }();
   return once;
 }
 
@@ -82,7 +98,8 @@ void scheduler::start(driver& d) {
   slots_ = std::make_unique<idle::slot[]>(n);
   idle_.emplace(scheduler_words::idle, slots_.get(), n, register_heavy_barrier());
   std::uint64_t const now = d.now_ns();
-  for (unsigned i = 0; i != n; ++i) workers_.push_back(std::make_unique<worker>(n, now));
+  tick_clock const ticks(d.real_time() && kernel_keeps_time_by_ticks() ? ticks_per_us_ : 0);
+  for (unsigned i = 0; i != n; ++i) workers_.push_back(std::make_unique<worker>(n, now, ticks));
   driver_ = &d;
   d.start(*this);
   try {

@@ -77,6 +77,9 @@ public:
 
   // Worker threads only.
   std::uint64_t now_ns() noexcept { return driver_->now_ns(); }
+  std::uint64_t deadline_base_ns() noexcept {
+    return self().deadline_base.now([this] { return driver_->now_ns(); }, cpu_ticks);
+  }
   void arm(timer_entry& e, std::uint64_t deadline_ns, timer_kind k) noexcept;
   bool wanted_here() const noexcept {
     return pressed_.load(std::memory_order_relaxed) || workers_[tl.index]->pressed.load(std::memory_order_relaxed);

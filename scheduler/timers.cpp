@@ -72,6 +72,8 @@ std::uint64_t scheduler::expire_timers(std::uint64_t now_ns, ready_list& out) no
 
 std::uint64_t clock_now_ns() noexcept { return tl.owner != nullptr ? tl.owner->now_ns() : 0; }
 
+std::uint64_t deadline_base_ns() noexcept { return tl.owner != nullptr ? tl.owner->deadline_base_ns() : 0; }
+
 void arm_timer(timer_operation& op, std::uint64_t deadline_ns) noexcept { tl.owner->arm(op, deadline_ns, timer_kind::operation); }
 void arm_timeout(timer_entry& timer, std::uint64_t deadline_ns) noexcept { tl.owner->arm(timer, deadline_ns, timer_kind::timeout); }
 bool disarm_timer(timer_entry& timer) noexcept { return timer_queue::disarm(timer); }

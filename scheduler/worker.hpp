@@ -11,6 +11,7 @@
 #pragma once
 #include "scheduler/driver.hpp"
 #include "scheduler/steal_policy.hpp"
+#include "scheduler/tick_clock.hpp"
 #include "scheduler/timer_queue.hpp"
 #include "skua/detail/worker.hpp"
 #include <atomic>
@@ -28,7 +29,8 @@ struct stolen_batch {
 };
 
 struct alignas(64) worker {
-  explicit worker(unsigned workers, std::uint64_t now_ns) : views(std::make_unique<victim_view[]>(workers)), timers(now_ns) {}
+  worker(unsigned workers, std::uint64_t now_ns, tick_clock ticks)
+      : deadline_base(ticks), views(std::make_unique<victim_view[]>(workers)), timers(now_ns) {}
 
   worker_local* local = nullptr;
   worker_counters const* counters = &last_counters;
@@ -45,6 +47,7 @@ struct alignas(64) worker {
   std::uint32_t quiet = 0;            // naps in which nobody was active
   std::uint64_t credit_ticks = 0;     // for spinning; earned by stolen work that was worth it
   stolen_batch batch;
+  tick_clock deadline_base;
   std::unique_ptr<victim_view[]> views;   // one per worker
   ready_list ready;
 

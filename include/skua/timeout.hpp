@@ -59,8 +59,8 @@ private:
 // The absolute deadline; saturates: far away means never.
 template <class Rep, class Period>
 SKUA_INLINE std::uint64_t deadline_after(std::chrono::duration<Rep, Period> d) noexcept {
-  std::uint64_t const now = clock_now_ns();
-  if (d <= d.zero()) return now;
+  if (d <= d.zero()) return clock_now_ns();
+  std::uint64_t const now = deadline_base_ns();
   auto const ns = std::chrono::duration<long double, std::nano>(d).count();
   if constexpr (std::ratio_greater_equal_v<Period, std::nano> && !std::chrono::treat_as_floating_point_v<Rep>) {
     using limits = std::chrono::duration<std::int64_t, std::nano>;

@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <memory>
 #include <random>
 #include <sys/socket.h>
 #include <thread>
@@ -67,24 +68,27 @@ task<std::uint64_t> edges(unsigned seed, unsigned rounds) {
 
 // ------------------------------------------------------------------------------------------------ connections that end at any moment
 
+// Shared: whoever waits for the two may be stopped, and leave before them.
+using shared_stream = std::shared_ptr<tcp_stream>;
+
 // Sends a run of bytes that says which connection it is: `tag`, tag + 1, ..
-task<> talk(tcp_stream& s, unsigned char tag, std::size_t most) {
+task<> talk(shared_stream s, unsigned char tag, std::size_t most) {
   std::array<std::byte, 509> b;
   auto next = tag;
   for (std::size_t sent = 0; sent < most; sent += b.size()) {
     for (auto& x : b) x = static_cast<std::byte>(next++);
-    if (!co_await skua::as_result(s.write_all(b))) co_return;
+    if (!co_await skua::as_result(s->write_all(b))) co_return;
   }
   try {
-    s.shutdown_write();
+    s->shutdown_write();
   } catch (std::system_error const&) {   // the peer has reset it, or somebody has closed it
   }
 }
-task<> listen_to(tcp_stream& s, unsigned char tag) {
+task<> listen_to(shared_stream s, unsigned char tag) {
   std::array<std::byte, 1000> b;
   auto next = tag;
   for (;;) {
-    auto const n = co_await skua::as_result(s.read_some(b));
+    auto const n = co_await skua::as_result(s->read_some(b));
     if (!n || *n == 0) co_return;
     for (std::byte const x : std::span(b).first(*n)) expect(x == static_cast<std::byte>(next++), "bytes of this connection, in order");
   }
@@ -100,17 +104,17 @@ task<> ended(skua::join_handle<>& h) {
 // A connection; one end is closed, stopped or left alone after a random time.
 task<> session(skua::endpoint at, unsigned seed) {
   random_engine random(seed);
-  auto client = co_await tcp_stream::connect(at);
+  auto const client = std::make_shared<tcp_stream>(co_await tcp_stream::connect(at));
   auto const tag = static_cast<unsigned char>(random());
-  co_await client.write_all(skua::const_buffer(std::array{static_cast<std::byte>(tag)}));
-  auto out = skua::spawn(talk, std::ref(client), tag, random() % 200'000);
-  auto in = skua::spawn(listen_to, std::ref(client), static_cast<unsigned char>(tag + 1));
+  co_await client->write_all(skua::const_buffer(std::array{static_cast<std::byte>(tag)}));
+  auto out = skua::spawn(talk, client, tag, random() % 200'000);
+  auto in = skua::spawn(listen_to, client, static_cast<unsigned char>(tag + 1));
   auto const pause = std::chrono::microseconds(random() % 300);
   switch (random() % 4) {
   case 0: break;
   case 1:
     co_await skua::sleep_for(pause);
-    client.close();
+    client->close();
     break;
   case 2:
     co_await skua::sleep_for(pause);
@@ -119,24 +123,25 @@ task<> session(skua::endpoint at, unsigned seed) {
     break;
   default:
     for (unsigned n = random() % 30; n != 0; --n) co_await skua::this_task::yield();
-    client.close();
+    client->close();
   }
-  if (random() % 2) client.close();
+  if (random() % 2) client->close();
   co_await ended(out);
-  client.close();
+  client->close();
   co_await ended(in);
 }
 
-task<> serve_one(tcp_stream s, unsigned seed) {
+task<> serve_one(tcp_stream accepted, unsigned seed) {
   random_engine random(seed);
+  auto const s = std::make_shared<tcp_stream>(std::move(accepted));
   std::array<std::byte, 1> tag;
-  if (!co_await skua::as_result(s.read_exactly(tag))) co_return;
+  if (!co_await skua::as_result(s->read_exactly(tag))) co_return;
   auto const t = static_cast<unsigned char>(tag[0]);
-  auto in = skua::spawn(listen_to, std::ref(s), t);
-  auto out = skua::spawn(talk, std::ref(s), static_cast<unsigned char>(t + 1), random() % 200'000);
+  auto in = skua::spawn(listen_to, s, t);
+  auto out = skua::spawn(talk, s, static_cast<unsigned char>(t + 1), random() % 200'000);
   if (random() % 3 == 0) {
     co_await skua::sleep_for(std::chrono::microseconds(random() % 300));
-    s.close();
+    s->close();
   }
   co_await ended(out);
   co_await ended(in);

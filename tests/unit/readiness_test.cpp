@@ -21,6 +21,7 @@
 #include <system_error>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 namespace {
 
@@ -117,12 +118,12 @@ TEST_F(Readiness, several_tasks_may_wait_for_one_descriptor) {
 
 TEST_F(Readiness, the_number_may_be_closed_and_reused_between_two_waits) {
   run([]() -> task<> {   // S20
-    int number = -1;
+    constexpr int number = 200;   // nobody else's: the runtime's own threads open and close low ones while it starts
     for (int i = 0; i != 50; ++i) {
       int p[2];
       EXPECT_EQ(::pipe2(p, O_CLOEXEC), 0);
-      if (i == 0) number = p[0];
-      EXPECT_EQ(p[0], number);
+      EXPECT_EQ(::fcntl(p[0], F_DUPFD_CLOEXEC, number), number);
+      ::close(std::exchange(p[0], number));
       auto w = skua::spawn(wait_readable, p[0]);
       co_await skua::this_task::yield();
       std::thread writer([&] { put(p[1]); });
@@ -182,6 +183,7 @@ TEST_F(Readiness, what_is_no_descriptor_is_an_error) {
 }
 
 TEST_F(Readiness, a_wait_needs_a_descriptor_and_says_when_there_is_none) {
+  if (SKUA_ASAN) GTEST_SKIP() << "UBSan itself opens a pipe to see whether memory is there";
   rlimit before;
   ::getrlimit(RLIMIT_NOFILE, &before);
   run([&]() -> task<> {

@@ -9,7 +9,7 @@
 //
 // INV-EMBED-1  The place is offered to the first frame that the callable allocates, and to no other.
 // INV-EMBED-2  A block is not freed while the frame in its place lives. Almost always that is the task's own root frame, gone when the
-//              task has ended. If it is another one (a function that makes several coroutines), the block is entered in a table of
+//              task has ended. If it is another one (a function that makes several coroutines), the block is entered in a list of
 //              strays (embedding.cpp) and freed by whichever ends last.
 #pragma once
 #include "../task.hpp"
@@ -128,6 +128,7 @@ template <class T, class Call>
 spawn_block<T, Call>* make_block(std::uint32_t room, task_origin const& origin) {
   using block = spawn_block<T, Call>;
   static_assert(alignof(block) <= 16, "skua: over-aligned results, callables and arguments are not supported by spawn");
+  static_assert(frame_offset<block> + 4096 <= std::size_t{32} * 65535, "skua: 2 MiB of arguments for spawn: pass them by pointer");   // block_units
   std::size_t const size = frame_offset<block> + room;
   void* p;
   try {

@@ -64,8 +64,13 @@ struct alignas(16) task_header : branch_word {
   item link = 0;                       // in the injection queue, while it has not started; then operation_kind* of what its root branch
                                        // has waited for last, for inspection; a task<void>'s failure, when it has ended
   std::uint64_t id = 0;
-  std::uint64_t parent = 0;            // id of the task that spawned it; 0: a thread from outside
+  static constexpr std::uint64_t has_stray = std::uint64_t{1} << 63;
+  std::uint64_t parent = 0;            // id of the task that spawned it; 0: a thread from outside. has_stray: a link (embedding.cpp)
 
+  std::uint64_t parent_id() const noexcept {   // 0: not known
+    std::uint64_t const p = std::atomic_ref(const_cast<std::uint64_t&>(parent)).load(std::memory_order_relaxed);
+    return p & has_stray ? 0 : p;
+  }
   char const* name() const noexcept { return context != nullptr ? context->name : ""; }
   promise_base* promise() const noexcept { return static_cast<promise_base*>(static_cast<void*>(branch)); }
 };

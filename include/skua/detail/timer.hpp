@@ -24,6 +24,9 @@ static_assert(sizeof(timer_operation) == 64);
 // The clock of the runtime that this worker belongs to; 0 on a thread that is no worker.
 std::uint64_t clock_now_ns() noexcept;
 
+// A time that is not before now, and at most 2 us after it: for relative deadlines. Half the price of a clock (scheduler/tick_clock.hpp).
+std::uint64_t deadline_base_ns() noexcept;
+
 // The entry is free. Once it returns, the timer may have fired. A deadline that has passed fires at the next look at the clock.
 void arm_timer(timer_operation& op, std::uint64_t deadline_ns) noexcept;
 void arm_timeout(timer_entry& timer, std::uint64_t deadline_ns) noexcept;
