@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// The wait queue bound to the runtime: what a primitive's awaitables are made of. wait_queue.hpp has the protocol and its invariants.
+//
+//     class thing {
+//       class awaiter : detail::waiter { .. };
+//       detail::spin_lock<> lock_;
+//       detail::wait_list waiting_;          // under lock_, as every other field
+//     };
+//
+// A leaf awaitable that may complete at once, and whose effect may be held over a yield (an event, a permit), is a `sync_awaiter`; it says
+//     bool take()        under the lock: complete at once (true), or else the awaiter is queued by the caller
+// and does entry (S1), budget (D11), enqueueing, arming. A lock, which must not be held over a yield, does its own (mutex.hpp).
+#pragma once
+#include "config.hpp"
+#include "operation.hpp"
+#include "spin_lock.hpp"
+#include "wait_queue.hpp"
+#include <coroutine>
+
+namespace skua::detail {
+
+using waiter_links = basic_waiter<real_sync, operation>;
+using wait_list = basic_wait_list<real_sync, operation>;
+using waiter_ring = basic_waiter_ring<real_sync, operation>;
+
+struct waiter : waiter_links {
+  scheduler* owner = nullptr;   // where its coroutine goes on; written before it is queued
+  using waiter_links::waiter_links;
+};
+static_assert(sizeof(waiter) == 64);
+
+// Scope of a lock, without <mutex>.
+class locked_scope {
+public:
+  SKUA_INLINE explicit locked_scope(spin_lock<>& l) noexcept : lock_(l) { lock_.lock(); }
+  SKUA_INLINE ~locked_scope() { lock_.unlock(); }
+  locked_scope(locked_scope const&) = delete;
+
+private:
+  spin_lock<>& lock_;
+};
+
+// The completer's last step, after it has unlocked: each waiter goes on, on its own runtime; on this worker the oldest first. Allocates nothing.
+// INV-WAIT-3: a waiter is not touched any more once it is completed.
+SKUA_INLINE void wake(waiter_links& w) noexcept {
+  complete_and_schedule(*static_cast<waiter&>(w).owner, w);   // the owner is read before the completion
+}
+SKUA_COLD void wake_many(waiter_ring& taken) noexcept;   // scheduler/wait_queue.cpp
+SKUA_INLINE void wake(waiter_ring&& taken) noexcept {
+  if (taken.empty()) return;
+  if (taken.has_one()) return wake(*taken.pop_front());
+  wake_many(taken);
+}
+
+// operation_kind::withdraw of a waiter that is in `list`, or was taken.
+SKUA_INLINE bool withdraw_waiter(spin_lock<>& lock, wait_list& list, waiter_links& w) noexcept {
+  locked_scope const g(lock);
+  return list.withdraw(w);
+}
+
+// The operation has completed without waiting, and its result may be held over a yield. Goes on at once, or, if the budget is spent, behind everything
+// else in the queue. It is not armed meanwhile: a stop finds the branch running, and its next suspension point sees it.
+SKUA_COLD std::coroutine_handle<> yield_completed(operation& op) noexcept;   // scheduler/wait_queue.cpp
+SKUA_INLINE std::coroutine_handle<> go_on_fairly(operation& op) noexcept {
+  if (spend_budget()) [[likely]] return handle_of(op.frame);
+  return yield_completed(op);
+}
+
+// The common shape of a leaf awaitable: `Awaiter` has members lock(), list() and bool take().
+template <class Awaiter>
+class sync_awaiter : protected waiter {
+public:
+  // Most end here: nobody is stopped anywhere, there is budget, and nothing to wait for.
+  SKUA_INLINE bool await_ready() noexcept {
+    if (attention() || !spend_budget()) [[unlikely]] return false;
+    locked_scope const g(self().lock());
+    return self().take();
+  }
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
+    owner = tl.owner;
+    {
+      locked_scope const g(self().lock());
+      if (!self().take()) {
+        self().list().push_back(*this);
+        h = nullptr;
+      }
+    }
+    // INV-WAIT-4: if it was queued, the primitive may be gone, and so may *this once it is armed.
+    return h == nullptr ? suspend(*this) : go_on_fairly(*this);
+  }
+
+protected:
+  explicit sync_awaiter(operation_kind const& k) noexcept : waiter(k) {}
+  // operation_kind::withdraw where a withdrawal concerns nobody else.
+  static bool withdraw_this(operation& op) noexcept {
+    auto& a = static_cast<Awaiter&>(static_cast<sync_awaiter&>(static_cast<waiter&>(static_cast<waiter_links&>(op))));
+    return withdraw_waiter(a.lock(), a.list(), a);
+  }
+
+private:
+  Awaiter& self() noexcept { return static_cast<Awaiter&>(*this); }
+};
+
+} // namespace skua::detail
