@@ -25,6 +25,9 @@ class promise;
 
 namespace detail {
 
+template <class T>
+struct future_branch;   // select.hpp
+
 struct future_state_base {
   enum outcome_t : unsigned char { none, value, failed, broken };
   future_core<real_sync> core;
@@ -148,6 +151,7 @@ public:
 
 private:
   friend class promise<T>;
+  friend struct detail::future_branch<T>;
   explicit future(detail::future_state<T>* s) noexcept : state_(s) {}
   void drop() noexcept {
     using drop = detail::future_core<detail::real_sync>::drop;

@@ -24,6 +24,8 @@ public:
     return suspend(*this);
   }
   void await_resume() const noexcept {}
+
+  std::uint64_t deadline() const noexcept { return deadline_ns; }   // for select
 };
 
 } // namespace detail
