@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory runs out at every point: each program is run with its n-th allocation failing, for every n until it passes; then with every allocation
-// failing from the n-th on, as long as it lasts. It must pass or end with bad_alloc, and nothing else: no terminate, no hang, no frame, task or value left (leaked
-// blocks: run it under AddressSanitizer, where every frame is an allocation of its own; otherwise frames come from slabs). Asking for a stop, stopping
-// and unwinding must need no memory at all (S26).
+// failing from the n-th on, as long as it lasts. It must pass or end with bad_alloc, and nothing else: no terminate, no hang, no frame, task or value
+// left (leaked blocks: run it under AddressSanitizer, where every frame is an allocation of its own; otherwise frames come from slabs). Asking for a
+// stop, stopping and unwinding must need no memory at all (S26).
 //
 // Not under ThreadSanitizer, whose operator new cannot be replaced.
 //
