@@ -166,7 +166,7 @@ void epoll_driver::kick() noexcept {
 
 void epoll_driver::set_alarm(std::uint64_t deadline_ns) noexcept { set_timer(timer_fd_, deadline_ns); }
 
-epoll_statistics epoll_driver::statistics() const noexcept {
+driver_statistics epoll_driver::statistics() const noexcept {
   return {harvested_.load(std::memory_order_relaxed), strayed_.load(std::memory_order_relaxed), wakes_.load(std::memory_order_relaxed)};
 }
 

@@ -32,8 +32,7 @@
 //
 // INV-IO-1  When everything sleeps, every event has been harvested: the I/O thread is in epoll, or it is deep and somebody holds the role. Who gives the
 //           role up does so on every path by way of role_released(), before it runs anything; the I/O thread says `deep`, then looks at the role:
-//           seq_cst on both
-//           sides.
+//           seq_cst on both sides.
 // INV-IO-2  A kick is consumed by a holder only, and before it gives the role up: later it might be its successor's.
 // INV-IO-3  An event or alarm is harvested within `bound` while no worker polls: a worker that polls harvests what is there, and the watch ends at the
 //           latest `bound` after the last poll.
@@ -65,12 +64,6 @@ protected:
   ~event_source() = default;
 };
 
-struct epoll_statistics {
-  std::uint64_t harvested = 0;   // events that the I/O thread took
-  std::uint64_t strayed = 0;     // of those, while a worker held the role and waited: against the order that epoll is hoped to keep
-  std::uint64_t wakes = 0;       // times that the I/O thread was woken, by epoll or out of the deep
-};
-
 class epoll_driver final : public driver {
 public:
   struct settings {
@@ -95,7 +88,7 @@ public:
   // Edge-triggered, for reading. Before start(), or on a worker; `s` outlives stop(). Throws system_error.
   void watch(int fd, event_source& s);
   driver_host& host() const noexcept { return *host_; }
-  epoll_statistics statistics() const noexcept;
+  driver_statistics statistics() const noexcept override;
 
   // For descriptors (descriptor.cpp): adds it to the set, or changes what it is there for. 0, or an error number.
   [[nodiscard]] int control(int fd, std::uint32_t events, std::uint64_t data) noexcept;

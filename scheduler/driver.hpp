@@ -55,6 +55,12 @@ protected:
   ~driver_host() = default;
 };
 
+struct driver_statistics {
+  std::uint64_t harvested = 0;   // events that the I/O thread took
+  std::uint64_t strayed = 0;     // of those, while a worker held the role and waited: against the order that epoll is hoped to keep
+  std::uint64_t wakes = 0;       // times that the I/O thread was woken, by epoll or out of the deep
+};
+
 class driver {
 public:
   virtual ~driver() = default;
@@ -82,6 +88,9 @@ public:
 
   // at_rest() may have become true: the last worker beside the holder has gone to sleep, or outside work has ended. Any thread.
   virtual void note_rest() noexcept {}
+
+  // Any thread.
+  virtual driver_statistics statistics() const noexcept { return {}; }
 
   // Does time pass by itself? Otherwise (virtual time) nothing that is not the program's may set an alarm.
   virtual bool real_time() const noexcept { return true; }

@@ -212,6 +212,10 @@ void scheduler::collect(skua::metrics& m) const noexcept {
     m.io_polls += get(c.io_polls);
     m.io_events += get(c.io_events);
   }
+  driver_statistics const io = driver_->statistics();
+  m.io_thread_wakes = io.wakes;
+  m.io_thread_events = io.harvested;
+  m.io_events += io.harvested;
   m.tasks_spawned += outside_spawned_.load(std::memory_order_acquire);
   m.timers_fired += outside_fired_.load(std::memory_order_relaxed);
   m.live_tasks = m.tasks_spawned - m.tasks_ended;

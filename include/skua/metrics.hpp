@@ -33,7 +33,9 @@ struct metrics {
 
   // I/O.
   std::uint64_t io_polls = 0;           // times that a worker looked for events
-  std::uint64_t io_events = 0;          // operations made runnable by that
+  std::uint64_t io_events = 0;          // operations made runnable by events, whoever took them
+  std::uint64_t io_thread_events = 0;   // of these, by the I/O thread: while every worker was busy
+  std::uint64_t io_thread_wakes = 0;    // times that the I/O thread was woken
 
   // Now.
   std::uint64_t live_tasks = 0;         // spawned and not ended
