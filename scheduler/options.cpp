@@ -17,15 +17,15 @@ using namespace std::chrono_literals;
   throw std::invalid_argument("skua: " + std::string(what) + " = " + std::string(value) + " is not permitted: " + std::string(permitted));
 }
 
-std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
+std::string in_quotes(std::string_view text) { return '"' + std::string(text) + '"'; }
 
 void check_one_of(std::string_view what, std::string_view value, std::initializer_list<std::string_view> permitted) {
   std::string all = "one of";
   for (std::string_view p : permitted) {
     if (p == value) return;
-    all += ' ' + quoted(p);
+    all += ' ' + in_quotes(p);
   }
-  refuse(what, quoted(value), all);
+  refuse(what, in_quotes(value), all);
 }
 
 template <class Duration>
@@ -56,7 +56,7 @@ void validate(options const& o) {
     refuse("options.max_blocking_threads", std::to_string(o.max_blocking_threads), "1 to 4096");
   check_between<std::chrono::milliseconds>("options.blocking_keep_alive", o.blocking_keep_alive, 0ms, 1h, "ms", "0 to 1 h");
   check_between<std::chrono::milliseconds>("options.shutdown_grace", o.shutdown_grace, 0ms, 1h, "ms", "0 to 1 h");
-  if (o.name.empty() || o.name.size() > 8) refuse("options.name", quoted(o.name), "1 to 8 characters");
+  if (o.name.empty() || o.name.size() > 8) refuse("options.name", in_quotes(o.name), "1 to 8 characters");
 }
 
 options with_environment(options o) {
@@ -64,7 +64,7 @@ options with_environment(options o) {
     unsigned workers = 0;
     char const* const end = text + std::strlen(text);
     auto const [at, error] = std::from_chars(text, end, workers);
-    if (error != std::errc() || at != end || workers > options::max_workers) refuse("SKUA_WORKERS", quoted(text), workers_permitted);
+    if (error != std::errc() || at != end || workers > options::max_workers) refuse("SKUA_WORKERS", in_quotes(text), workers_permitted);
     o.workers = workers;
   }
   if (char const* const text = variable("SKUA_BACKEND")) {
