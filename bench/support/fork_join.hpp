@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <skua/branches.hpp>
 #include <skua/this_task.hpp>
 #include <skua/when_all.hpp>
 #include <utility>
@@ -80,16 +81,15 @@ inline bool is_safe(board const& b, unsigned row, char column) {
 }
 inline skua::task<unsigned> nqueens(unsigned row, unsigned size, board b) {
   if (row == size) co_return 1u;
-  std::vector<skua::task<unsigned>> children;
+  skua::branches<unsigned, max_queens> children;
   for (unsigned column = 0; column < size; ++column) {
     if (!is_safe(b, row, static_cast<char>(column))) continue;
-    if (children.empty()) children.reserve(size);
     b[row] = static_cast<char>(column);
-    children.push_back(nqueens(row + 1, size, b));
+    children.add(nqueens(row + 1, size, b));
   }
-  if (children.empty()) co_return 0u;
+  co_await children;
   unsigned sum = 0;
-  for (unsigned n : co_await skua::when_all(std::move(children))) sum += n;
+  for (unsigned n : children) sum += n;
   co_return sum;
 }
 inline unsigned nqueens_value(unsigned size) {

@@ -2,6 +2,7 @@
 // Everything but the oneTBB bridge (skua/arena.hpp), which needs TBB. Programs that care for build times include what they use.
 #pragma once
 #include "blocking.hpp"
+#include "branches.hpp"
 #include "error.hpp"
 #include "failure.hpp"
 #include "file.hpp"
