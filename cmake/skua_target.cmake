@@ -8,7 +8,8 @@ function(skua_warnings target)
     -Wundef -Wunused-result -Wunused-value -Wvla
     $<$<BOOL:${SKUA_WERROR}>:-Werror>
     $<$<CXX_COMPILER_ID:Clang>:-Wimplicit-fallthrough -Wthread-safety>
-    $<$<CXX_COMPILER_ID:GNU>:-Wno-interference-size>)   # it warns of every use
+    # The first one warns of every use, the other one of unions in coroutines whose member it cannot tell.
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-interference-size -Wno-maybe-uninitialized>)
 endfunction()
 
 # skua_sanitizers(TARGET): what SKUA_SANITIZE asks for. Whoever links the library has to link the same run-time, hence PUBLIC.

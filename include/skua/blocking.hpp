@@ -21,7 +21,7 @@ namespace detail {
 
 struct blocking_operation : operation, blocking_job {
   scheduler* owner = nullptr;   // where the coroutine goes on
-  blocking_operation(operation_kind const& k, function run) noexcept : operation(k), blocking_job(run, wake_up) {}
+  blocking_operation(operation_kind const& k, function work) noexcept : operation(k), blocking_job(work, wake_up) {}
 
 private:
   static void wake_up(blocking_job& job) noexcept {

@@ -115,7 +115,7 @@ private:
 
 // Gives a task a name, for inspection and failure reports: spawn(named("acceptor"), f, args...). The text is copied.
 struct named {
-  explicit named(std::string_view text) noexcept : text(text) {}
+  explicit named(std::string_view name) noexcept : text(name) {}
   std::string_view text;
 };
 

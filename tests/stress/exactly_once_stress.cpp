@@ -96,7 +96,7 @@ task<> pause(rng& r) {
   case 1: co_await skua::sleep_for(std::chrono::microseconds(r.below(50))); break;
   case 2: co_await foreign->wake_me(); break;
   case 3:
-    for (unsigned volatile i = 0; i < r.below(2000); i = i + 1) {}
+    for (auto i = r.below(2000); i != 0; --i) skua::detail::cpu_pause();
     break;
   default: break;
   }
@@ -152,7 +152,7 @@ void round(stress_options const& o, std::uint64_t seed) {
     outside.emplace_back([&s, &rt, q = rng{r.next()}]() mutable {
       for (std::size_t i; (i = s.take()) != slots::none;) {
         rt.spawn(work, std::ref(s), i, q.next()).detach();
-        for (unsigned volatile k = 0; k < q.below(5000); k = k + 1) {}
+        for (auto k = q.below(5000); k != 0; --k) skua::detail::cpu_pause();
       }
     });
   rt.block_on(spread(s, r.next()));

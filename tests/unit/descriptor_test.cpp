@@ -43,7 +43,7 @@ TEST_F(DescriptorWord, has_one_user_a_direction) {
 }
 
 TEST_F(DescriptorWord, a_short_transfer_and_eagain_clear_readiness_and_a_full_one_does_not) {
-  for (auto const [last, tried_again] : {std::pair(transfer::full, true), std::pair(transfer::partial, false), std::pair(transfer::blocked, false)}) {
+  for (auto const& [last, tried_again] : {std::pair(transfer::full, true), std::pair(transfer::partial, false), std::pair(transfer::blocked, false)}) {
     ASSERT_TRUE(d.close_if_unused());
     d.renew();
     claim(reading);
@@ -176,7 +176,7 @@ TEST(DescriptorTable, a_late_event_of_a_closed_descriptor_reaches_nobody) {
   skua::detail::ready_list out;
   skua::detail::deliver_event(driver, data, EPOLLIN, out);   // to the memory of a closed one
   descriptor& b = skua::detail::open_descriptor(new_number());
-  core::word seen;
+  core::word seen = 0;
   ASSERT_EQ(b.claim(reading, b.generation(), seen), claimed::yes);
   core::operation op;
   ASSERT_EQ(b.wait(reading, seen, op), waiting::published);

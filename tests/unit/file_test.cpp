@@ -295,7 +295,9 @@ TEST_P(Files, stops_and_completions_race_without_harm) {
     };
     rt().block_on(settle, std::move(reader));
     rt().block_on(settle, std::move(writer));
-    if (fs::exists(path("g"))) ASSERT_EQ(content_of(path("g")).size(), text.size()) << "old or new, never a part";
+    if (fs::exists(path("g"))) {
+      ASSERT_EQ(content_of(path("g")).size(), text.size()) << "old or new, never a part";
+    }
   }
 }
 

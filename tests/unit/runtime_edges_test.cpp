@@ -78,7 +78,7 @@ TEST(RuntimeEdges, a_stop_request_that_meets_the_end_of_its_task_is_counted_back
     skua::runtime rt({.workers = 2});
     for (unsigned i = 0; i < 20000; ++i) {
       auto h = rt.spawn([]() -> skua::task<void> { co_return; });
-      for (unsigned volatile spin = 0; spin < i % 2048; spin = spin + 1) {}
+      for (unsigned spin = i % 2048; spin != 0; --spin) skua::detail::cpu_pause();
       h.request_stop();
     }
   }
@@ -146,7 +146,7 @@ TEST(RuntimeEdges, a_dump_while_named_tasks_come_and_go) {
 TEST(RuntimeEdges, a_frame_that_a_spawned_function_made_for_others_outlives_the_task) {
   skua::runtime rt({.workers = 1});
   int sum = 0;
-  rt.block_on([](int& sum) -> skua::task<void> {
+  rt.block_on([](int& all) -> skua::task<void> {
     std::vector<skua::task<int>> kept;
     int made = 0;
     for (int i = 0; i < 6; ++i)
@@ -155,7 +155,7 @@ TEST(RuntimeEdges, a_frame_that_a_spawned_function_made_for_others_outlives_the_
         skua::spawn([](std::array<char, 160>) -> skua::task<void> { co_await skua::this_task::yield(); }, std::array<char, 160>{}).detach();
         return []() -> skua::task<void> { co_return; }();
       });
-    for (auto& t : kept) sum += co_await std::move(t);
+    for (auto& t : kept) all += co_await std::move(t);
   },
               std::ref(sum));
   EXPECT_EQ(sum, 63);
@@ -170,7 +170,7 @@ TEST(RuntimeEdges, a_runtime_waits_for_the_thread_that_completed_its_last_operat
       skua::runtime rt({.workers = 1});
       auto h = rt.spawn([](skua::future<int> f) -> skua::task<int> { co_return co_await std::move(f); }, p.get_future());
       completer = std::thread([&p] { p.set_value(1); });
-      EXPECT_EQ(rt.block_on([](skua::join_handle<int> h) -> skua::task<int> { co_return co_await h; }, std::move(h)), 1);
+      EXPECT_EQ(rt.block_on([](skua::join_handle<int> joined) -> skua::task<int> { co_return co_await joined; }, std::move(h)), 1);
     }
     completer.join();
   }

@@ -176,18 +176,18 @@ TEST_F(Runtime, stops_and_joins_every_task_when_it_is_destroyed__S12) {
 }
 
 TEST_F(Runtime, handles_may_outlive_it) {
-  skua::join_handle<owned> value;
+  skua::join_handle<owned> made;
   skua::join_handle<> stopped, failed;
   {
     skua::runtime rt({.workers = 1, .on_unhandled_failure = [](skua::failure const&) {}});
-    value = rt.spawn(owned_after, 1, 3);
+    made = rt.spawn(owned_after, 1, 3);
     stopped = rt.spawn(never);
-    while (!value.done()) std::this_thread::yield();
+    while (!made.done()) std::this_thread::yield();
   }
-  EXPECT_TRUE(value.done() && stopped.done());
+  EXPECT_TRUE(made.done() && stopped.done());
   stopped.request_stop();
   skua::runtime second({.workers = 1});
-  EXPECT_EQ(second.block_on([](auto h) -> task<int> { co_return (co_await h).value(); }, std::move(value)), 3);
+  EXPECT_EQ(second.block_on([](auto h) -> task<int> { co_return (co_await h).value(); }, std::move(made)), 3);
   EXPECT_THROW(second.block_on([](auto h) -> task<> { co_await h; }, std::move(stopped)), skua::task_stopped);
   EXPECT_EQ(owned::alive, 0);
 }

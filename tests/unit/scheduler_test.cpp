@@ -41,9 +41,9 @@ struct job : timer_operation {
   }
   item as_item() { return item_of(*this, kind::woken); }
   // As an operation that its coroutine has armed, and waits for.
-  void arm_at(std::uint64_t deadline_ns) {
+  void arm_at(std::uint64_t ns) {
     ASSERT_EQ(core::arm(*this), core::armed::suspended);
-    arm_timer(*this, deadline_ns);
+    arm_timer(*this, ns);
   }
 
   static constexpr operation_kind job_kind{"job", nullptr};

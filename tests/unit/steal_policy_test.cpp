@@ -148,7 +148,9 @@ TEST_F(StealPolicy, probes_ever_more_rarely_when_probes_prove_nothing) {
     run_items(1);
     if (look_after(1000).why != steal_rule::probe) continue;
     std::uint64_t const pause = now - last;
-    if (++probes > 2 && before < tuning::last_probe_us * per_us) EXPECT_GE(pause, before * 3 / 2);
+    if (++probes > 2 && before < tuning::last_probe_us * per_us) {
+      EXPECT_GE(pause, before * 3 / 2);
+    }
     before = pause;
     last = now;
   }

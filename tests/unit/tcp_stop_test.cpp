@@ -274,7 +274,7 @@ TEST_F(TcpStop, a_read_that_loses_the_race_has_read_nothing) {
         co_return co_await s.read_some(b);
       }, std::ref(server));
       auto writer = skua::spawn([](tcp_stream& s) -> task<> { co_await s.write_all("x"); }, std::ref(client));
-      for (unsigned n = random() % 100; n != 0; --n) co_await skua::this_task::yield();
+      for (auto n = random() % 100; n != 0; --n) co_await skua::this_task::yield();
       reader.request_stop();
       try {
         received += co_await reader;
@@ -304,7 +304,7 @@ TEST_F(TcpStop, streams_that_are_closed_while_they_are_read_and_written_hurt_nob
         }
       };
       auto a = skua::spawn(pump, std::ref(client)), b = skua::spawn(pump, std::ref(server));
-      for (unsigned n = random() % 50; n != 0; --n) co_await skua::this_task::yield();
+      for (auto n = random() % 50; n != 0; --n) co_await skua::this_task::yield();
       (random() % 2 ? client : server).close();
       co_await a;
       co_await b;

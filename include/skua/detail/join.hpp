@@ -53,10 +53,14 @@ struct lost_slot {
 struct alignas(16) join_base : core::scope {   // head: 0 until a branch suspends or is lost (or head_special)
   void* parent;                                // frame to resume
   promise_base* parent_branch;                 // becomes tl.current again
-  token_count<real_sync> count;                // INV-JOIN-1, 2; when the join has ended its bytes serve as the injection queue's link
+  union {
+    token_count<real_sync> count;              // INV-JOIN-1, 2
+    item after_end;                            // when the join has ended: the injection queue's link
+  };
   std::uintptr_t lost;                         // list of lost_slot; by CAS while branches run
 
-  item& link() noexcept { return *reinterpret_cast<item*>(&count); }
+  join_base() noexcept : count() {}
+  item& link() noexcept { return after_end; }
 };
 
 enum class verdict : unsigned char { resume, unwind };

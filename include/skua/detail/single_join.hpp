@@ -34,11 +34,11 @@ public:
   bool await_ready() const noexcept { return false; }
 
 protected:
-  // Everything but the first transfer. `head`: bits beside head_special.
-  SKUA_INLINE void prepare(std::coroutine_handle<> h, std::uintptr_t head) noexcept {
+  // Everything but the first transfer. `bits`: of the head, beside head_special.
+  SKUA_INLINE void prepare(std::coroutine_handle<> h, std::uintptr_t bits) noexcept {
     parent = h.address();
     parent_branch = tl.current;
-    this->head.store(head | core::head_special, std::memory_order_relaxed);   // published with the branch, when it suspends
+    this->head.store(bits | core::head_special, std::memory_order_relaxed);   // published with the branch, when it suspends
     lost = 0;
     count.start(1);
   }

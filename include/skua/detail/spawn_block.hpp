@@ -43,7 +43,7 @@ struct result_block : task_header {
 template <>
 struct result_block<void> : task_header {
   void* out() noexcept { return &link; }
-  std::exception_ptr& error() noexcept { return *reinterpret_cast<std::exception_ptr*>(&link); }
+  std::exception_ptr& error() noexcept { return *static_cast<std::exception_ptr*>(out()); }
 };
 
 struct no_call {};
