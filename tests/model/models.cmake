@@ -37,3 +37,7 @@ foreach(file IN LISTS mutants)
             COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_LIST_DIR}/mutants.py" --cxx "${CMAKE_CXX_COMPILER}"
                     --work "${PROJECT_BINARY_DIR}/mutants" "${file}")
 endforeach()
+
+# The protocol between workers and I/O thread is a Promela model, with mutants of its own. (Without --quick: sizes beyond 3 million states.)
+skua_test(NAME model.poller LABEL model TIMEOUT 900
+          COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_LIST_DIR}/poller_check.py" --quick --work "${PROJECT_BINARY_DIR}/poller")
