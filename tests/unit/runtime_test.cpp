@@ -187,7 +187,7 @@ TEST_F(Runtime, handles_may_outlive_it) {
   EXPECT_TRUE(made.done() && stopped.done());
   stopped.request_stop();
   skua::runtime second({.workers = 1});
-  EXPECT_EQ(second.block_on([](auto h) -> task<int> { co_return (co_await h).value(); }, std::move(made)), 3);
+  EXPECT_EQ(second.block_on([](skua::join_handle<owned> h) -> task<int> { co_return (co_await h).value(); }, std::move(made)), 3);
   EXPECT_THROW(second.block_on([](auto h) -> task<> { co_await h; }, std::move(stopped)), skua::task_stopped);
   EXPECT_EQ(owned::alive, 0);
 }
