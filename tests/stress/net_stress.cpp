@@ -53,7 +53,7 @@ task<std::uint64_t> edges(unsigned seed, unsigned rounds) {
       expect(::send(fd, &b, 1, MSG_NOSIGNAL) == 1, "a byte is sent");
       while (taken.load(std::memory_order_acquire) == i)
         if (random() % 64 == 0) std::this_thread::yield();
-      for (unsigned n = static_cast<unsigned>(random()) % 400; n != 0; --n) skua::detail::cpu_pause();
+      for (auto n = random() % 400; n != 0; --n) skua::detail::cpu_pause();
     }
   });
   std::array<std::byte, 64> b;
@@ -122,7 +122,7 @@ task<> session(skua::endpoint at, unsigned seed) {
     in.request_stop();
     break;
   default:
-    for (unsigned n = random() % 30; n != 0; --n) co_await skua::this_task::yield();
+    for (auto n = random() % 30; n != 0; --n) co_await skua::this_task::yield();
     client->close();
   }
   if (random() % 2) client->close();

@@ -176,7 +176,9 @@ TEST_F(TimerWheel, wakes_a_crowd_at_most_once_a_level_before_it_fires) {
     std::uint64_t const t = w.earliest();
     ASSERT_GT(t, now);
     fired = fire_at(t);
-    if (!fired.empty()) EXPECT_EQ(fired.size(), crowd.size());
+    if (!fired.empty()) {
+      EXPECT_EQ(fired.size(), crowd.size());
+    }
   }
   EXPECT_LE(wakes, timer_shape::levels + 1);
   EXPECT_EQ(now, boot + 10 * s);
