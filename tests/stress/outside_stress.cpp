@@ -81,7 +81,7 @@ private:
       auto [p, value] = std::move(queue_.back());
       queue_.pop_back();
       lock.unlock();
-      for (unsigned i = random() % 2'000; i != 0; --i) skua::detail::cpu_pause();
+      for (auto i = random() % 2'000; i != 0; --i) skua::detail::cpu_pause();
       switch (random() % 8) {
       case 0: break;   // broken
       case 1: p.set_exception(std::make_exception_ptr(value)); break;
