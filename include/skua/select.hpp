@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: Apache-2.0
+// select: wait for several operations, perform exactly one of them.
+//
+//     co_await skua::select(
+//         skua::on(orders.recv(), [&](std::optional<order> o) { .. }),
+//         skua::on(results.send(r), [&](skua::send_result<result> s) { .. }),
+//         skua::on(worker, [&](int exit_code) { .. }),                 // a join_handle<int>, which stays ours
+//         skua::on(skua::sleep_for(1s), [&] { .. }));
+//
+// Unlike when_any, whose branches are tasks that run and are stopped, the branches of a select are single operations that commit only when they win
+// (S9): a recv that loses has taken no message, a send that loses has sent none. detail/select_core.hpp has the protocol.
+#pragma once
+#include "channel.hpp"
+#include "detail/select_operation.hpp"
+#include "future.hpp"
+#include "oneshot.hpp"
+#include "spawn.hpp"
+#include "time.hpp"
+#include <array>
+#include <functional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace skua {
+
+namespace detail {
+
+// ------------------------------------------------------------------------------------------------ branches, by what they wait for
+
+template <class T, class Kind>
+struct recv_branch : select_branch {
+  using result_type = std::optional<T>;
+  using state = typename Kind::state;
+  struct spec {
+    state* channel;
+    using branch = recv_branch;
+  };
+  receiving<typename Kind::value> waiting;
+
+  explicit recv_branch(spec&& s) noexcept : select_branch(&how), waiting(receive_kind, s.channel) {}
+  result_type take() {
+    if (!waiting.message) return std::nullopt;
+    return result_type(std::move(in_cell<T>(Kind::cell(*waiting.message))));
+  }
+
+private:
+  static recv_branch& self(select_branch& b) noexcept { return static_cast<recv_branch&>(b); }
+  static state& at(select_branch& b) noexcept { return static_cast<state&>(*self(b).waiting.channel); }
+  static constexpr select_source how{
+      [](select_branch& b) noexcept { return &at(b).lock_; },
+      [](select_branch& b, taken_waiter& taken) noexcept { return at(b).receive_locked(self(b).waiting.message, taken); },
+      [](select_branch& b, select_operation& s) noexcept {
+        self(b).waiting.select = &s;
+        self(b).waiting.branch = b.number;
+        at(b).receivers_.push_back(self(b).waiting);
+        return false;
+      },
+      [](select_branch& b) noexcept {
+        (void)at(b).withdraw(at(b).receivers_, self(b).waiting);   // false: dropped as a dead branch, INV-CHAN-3
+        return true;
+      }};
+};
+
+template <class T, class Kind>
+struct send_branch : select_branch {
+  using result_type = send_result<T>;
+  using state = typename Kind::state;
+  using value = typename Kind::value;
+  struct spec {
+    state* channel;
+    value message;
+    using branch = send_branch;
+  };
+  sending<value> waiting;
+
+  explicit send_branch(spec&& s) noexcept : select_branch(&how), waiting(send_kind, s.channel, std::move(s.message)) {}
+  result_type take() noexcept {
+    if (waiting.status == send_status::sent) return {};
+    return result_type(waiting.status, std::move(Kind::cell(waiting.message)));
+  }
+
+private:
+  static send_branch& self(select_branch& b) noexcept { return static_cast<send_branch&>(b); }
+  static state& at(select_branch& b) noexcept { return static_cast<state&>(*self(b).waiting.channel); }
+  static constexpr select_source how{
+      [](select_branch& b) noexcept { return &at(b).lock_; },
+      [](select_branch& b, taken_waiter& taken) noexcept {
+        send_status const s = at(b).send_locked(self(b).waiting.message, taken);
+        if (s == send_status::full) return false;
+        self(b).waiting.status = s;
+        return true;
+      },
+      [](select_branch& b, select_operation& s) noexcept {
+        self(b).waiting.select = &s;
+        self(b).waiting.branch = b.number;
+        at(b).senders_.push_back(self(b).waiting);
+        return false;
+      },
+      [](select_branch& b) noexcept {
+        (void)at(b).withdraw(at(b).senders_, self(b).waiting);
+        return true;
+      }};
+};
+
+struct timer_branch : event_branch<timer_operation> {
+  using result_type = void;
+  struct spec {
+    std::uint64_t deadline_ns;
+    using branch = timer_branch;
+  };
+  explicit timer_branch(spec&& s) noexcept : event_branch(&how) { deadline_ns = s.deadline_ns; }
+  void take() const noexcept {}
+
+private:
+  static timer_branch& self(select_branch& b) noexcept { return static_cast<timer_branch&>(b); }
+  static bool try_now(select_branch& b, taken_waiter&) noexcept { return self(b).deadline_ns <= clock_now_ns(); }
+  static bool enlist(select_branch& b, select_operation& s) noexcept {
+    self(b).arm(s);
+    arm_timer(self(b), self(b).deadline_ns);
+    return false;
+  }
+  static bool take_back(select_branch& b) noexcept { return disarm_timer(self(b)); }
+  static constexpr select_source how{nullptr, try_now, enlist, take_back};
+};
+
+template <class T>
+struct join_branch : event_branch<join_operation> {
+  using result_type = T;
+  struct spec {
+    result_block<T>* block;
+    using branch = join_branch;
+  };
+  result_block<T>* block;
+  bool refused = false;   // somebody else awaits the task
+
+  explicit join_branch(spec&& s) noexcept : event_branch(&how, static_cast<task_header*>(s.block)), block(s.block) {}
+  T take() {
+    if (refused) join_misused(false);
+    return typename join_handle<T>::awaiter(block).await_resume();
+  }
+
+private:
+  static join_branch& self(select_branch& b) noexcept { return static_cast<join_branch&>(b); }
+  static std::uintptr_t address(select_branch& b) noexcept { return reinterpret_cast<std::uintptr_t>(static_cast<operation*>(&self(b))); }
+  static constexpr select_source how{nullptr,
+                                     [](select_branch& b, taken_waiter&) noexcept { return self(b).block->state.ended(); },
+                                     [](select_branch& b, select_operation& s) noexcept {
+                                       using wait = task_state<real_sync>::wait;
+                                       self(b).arm(s);
+                                       self(b).owner = s.owner;
+                                       wait const w = self(b).block->state.wait_for_end(address(b));
+                                       self(b).refused = w == wait::refused;
+                                       return w != wait::registered;
+                                     },
+                                     [](select_branch& b) noexcept { return self(b).block->state.withdraw(address(b)); }};
+};
+
+// Futures and oneshots.
+template <class Branch>
+inline constexpr select_source source_of_future{nullptr,
+                                                [](select_branch& b, taken_waiter&) noexcept { return static_cast<Branch&>(b).state->core.is_ready(); },
+                                                [](select_branch& b, select_operation& s) noexcept {
+                                                  using result = future_core<real_sync>::wait_result;
+                                                  auto& self = static_cast<Branch&>(b);
+                                                  self.arm(s);
+                                                  self.owner = s.owner;
+                                                  result const r = self.state->core.wait(reinterpret_cast<std::uintptr_t>(static_cast<operation*>(&self)));
+                                                  self.occupied = r == result::occupied;
+                                                  return r != result::waits;
+                                                },
+                                                [](select_branch& b) noexcept { return static_cast<Branch&>(b).state->core.withdraw(); }};
+
+template <class T>
+struct future_branch : event_branch<future_operation> {
+  using result_type = T;
+  struct spec {
+    future<T>* at;
+    using branch = future_branch;
+  };
+  future<T>* at;
+  bool occupied = false;
+
+  explicit future_branch(spec&& s) noexcept : event_branch(&how, static_cast<future_state_base*>(s.at->state_)), at(s.at) {}
+  T take() {
+    if (occupied) future_misused("skua: this future is being awaited by another coroutine");
+    future<T> const taken = std::move(*at);
+    return taken.state_->take();
+  }
+
+private:
+  static constexpr select_source how = source_of_future<future_branch>;
+};
+
+template <class T>
+struct oneshot_branch : event_branch<future_operation> {
+  using result_type = std::optional<T>;
+  struct spec {
+    oneshot_receiver<T>* at;
+    using branch = oneshot_branch;
+  };
+  oneshot_receiver<T>* at;
+  bool occupied = false;
+
+  explicit oneshot_branch(spec&& s) noexcept : event_branch(&how, static_cast<future_state_base*>(s.at->state_)), at(s.at) {}
+  std::optional<T> take() {
+    if (occupied) oneshot_misused("skua: this oneshot is being awaited by another coroutine");
+    return at->take();
+  }
+
+private:
+  static constexpr select_source how = source_of_future<oneshot_branch>;
+};
+
+// What nobody completes: a stop, the default.
+template <bool IsStop>
+struct bare_branch : select_branch {
+  using result_type = void;
+  struct spec {
+    using branch = bare_branch;
+  };
+  static constexpr bool is_stop = IsStop, is_default = !IsStop;
+  explicit bare_branch(spec&&) noexcept : select_branch(nullptr) {}
+  void take() const noexcept {}
+};
+template <class Branch>
+inline constexpr bool is_stop_branch = std::same_as<Branch, bare_branch<true>>;
+template <class Branch>
+inline constexpr bool is_default_branch = std::same_as<Branch, bare_branch<false>>;
+
+// The handler may ignore the result.
+template <class F, class R>
+concept takes_result = (std::is_void_v<R> && std::invocable<F>) || std::invocable<F, R>;
+template <class F, class R>
+struct handled_by {
+  using type = std::invoke_result_t<F>;
+};
+template <class F, class R>
+  requires(!std::is_void_v<R> && std::invocable<F, R>)
+struct handled_by<F, R> {
+  using type = std::invoke_result_t<F, R>;
+};
+
+} // namespace detail
+
+// A branch of a select: made by on().
+template <class Spec, class F>
+class [[nodiscard("on(..) is a branch of a select")]] select_arm {
+public:
+  using branch_type = typename Spec::branch;
+  using result_type = typename detail::handled_by<F&, typename branch_type::result_type>::type;
+
+  // As if the branch were not there, unless `condition`.
+  select_arm only_if(bool condition) && noexcept(std::is_nothrow_move_constructible_v<F>) {
+    enabled = condition;
+    return std::move(*this);
+  }
+
+  // For skua's own parts.
+  select_arm(Spec&& s, F&& g) noexcept(std::is_nothrow_move_constructible_v<F>) : spec(std::move(s)), f(std::move(g)) {}
+  Spec spec;
+  F f;
+  bool enabled = true;
+};
+
+// A stop of this task, as an event: select(on(stopping, f), ..) ends with f instead of being unwound, so that a loop can finish what it has begun. The next
+// suspension point is unwound all the same (level-triggered), unless it is shielded.
+struct stopping_t {};
+inline constexpr stopping_t stopping{};
+
+// on(operation, f): perform the operation, if it is the one that wins, and call f with its result; f may take no argument instead, and may return
+// something, which the select returns. f runs in the task that awaits the select, after everything else has been taken back.
+//
+//     on(channel.recv(), f(std::optional<T>))        on(sleep_for(d), f())          on(future, f(T))        of a skua::future, given as an lvalue
+//     on(channel.send(v), f(send_result<T>))         on(sleep_until(t), f())        on(stopping, f())
+//     on(handle, f(T))        of a join_handle, given as an lvalue: it is joined if it wins, and otherwise as it was
+//     on(answer.recv(), f(std::optional<T>))         of a oneshot
+template <class T, class Kind, class F>
+auto on(detail::recv_awaiter<T, Kind>&& op, F f) {
+  return select_arm<typename detail::recv_branch<T, Kind>::spec, F>({&op.at()}, std::move(f));
+}
+template <class T, class Kind, class F>
+auto on(detail::send_awaiter<T, Kind>&& op, F f) {
+  return select_arm<typename detail::send_branch<T, Kind>::spec, F>({&op.at(), std::move(op.waiting().message)}, std::move(f));
+}
+template <class F>
+auto on(detail::sleep_awaiter&& op, F f) {
+  return select_arm<detail::timer_branch::spec, F>({op.deadline()}, std::move(f));
+}
+template <class T, class F>
+auto on(join_handle<T>& h, F f) {
+  if (!h || h.block()->taken) detail::join_misused(!h);
+  return select_arm<typename detail::join_branch<T>::spec, F>({h.block()}, std::move(f));
+}
+template <class T, class F>
+auto on(future<T>& f, F g) {
+  if (!f) detail::future_misused("skua: this future is empty: it was awaited before, or moved from");
+  return select_arm<typename detail::future_branch<T>::spec, F>({&f}, std::move(g));
+}
+template <class A, class F, class T = typename std::remove_cvref_t<decltype(std::declval<A&>().at())>::value_type>
+  requires std::same_as<A, typename oneshot_receiver<T>::awaiter>
+auto on(A&& op, F f) {
+  if (!op.at()) detail::oneshot_misused("skua: this oneshot has given its message, or was moved from");
+  return select_arm<typename detail::oneshot_branch<T>::spec, F>({&op.at()}, std::move(f));
+}
+template <class F>
+auto on(stopping_t, F f) {
+  return select_arm<detail::bare_branch<true>::spec, F>({}, std::move(f));
+}
+// If no other branch can be performed at once: then the select does not wait.
+template <class F>
+auto otherwise(F f) {
+  return select_arm<detail::bare_branch<false>::spec, F>({}, std::move(f));
+}
+
+namespace detail {
+
+template <class R, class... Rs>
+inline constexpr bool all_same = (std::same_as<R, Rs> && ...);
+template <class R>
+using select_value = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
+template <class R, class... Rs>
+struct select_result {
+  using type = std::conditional_t<all_same<R, Rs...>, R, std::variant<select_value<R>, select_value<Rs>...>>;
+};
+
+template <class... Arm>
+class [[nodiscard("select does nothing until it is awaited")]] select_awaiter {
+  static constexpr unsigned size = sizeof...(Arm);
+  using result = typename select_result<typename Arm::result_type...>::type;
+  static_assert((is_stop_branch<typename Arm::branch_type> + ... + 0) <= 1, "one on(stopping, f) is enough");
+  static_assert((is_default_branch<typename Arm::branch_type> + ... + 0) <= 1, "one otherwise(f) is enough");
+
+public:
+  explicit select_awaiter(Arm&&... arms)
+      : branches_(std::move(arms.spec)...), handlers_(std::move(arms.f)...), op_(places_.data(), locks_.data(), number(branches_, places_)) {
+    bool const enabled[] = {arms.enabled...};
+    for (unsigned i = 0; i != size; ++i) places_[i]->enabled = enabled[i];
+    unsigned i = 0;
+    ((find_bare<typename Arm::branch_type>(i++, arms.enabled)), ...);
+  }
+  select_awaiter(select_awaiter const&) = delete;
+  bool await_ready() const noexcept { return false; }
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return op_.start(h); }
+  result await_resume() { return finish<0>(); }
+
+private:
+  using branches = std::tuple<typename Arm::branch_type...>;
+  using places = std::array<select_branch*, size>;
+  static unsigned number(branches& from, places& to) noexcept {
+    std::apply([&to](auto&... b) { to = {static_cast<select_branch*>(&b)...}; }, from);
+    return size;
+  }
+  template <class Branch>
+  void find_bare(unsigned i, bool enabled) noexcept {
+    if (!enabled) return;
+    if constexpr (is_stop_branch<Branch>) op_.stop_branch = i;
+    if constexpr (is_default_branch<Branch>) op_.default_branch = i;
+  }
+  template <unsigned I>
+  result finish() {
+    if constexpr (I + 1 < size)
+      if (op_.winner() != I) return finish<I + 1>();
+    using branch = std::tuple_element_t<I, branches>;
+    using taken = typename branch::result_type;
+    auto& b = std::get<I>(branches_);
+    auto& f = std::get<I>(handlers_);
+    auto call = [&]() -> decltype(auto) {
+      if constexpr (std::is_void_v<taken>) {
+        b.take();
+        return std::invoke(f);
+      } else if constexpr (std::invocable<decltype(f), taken>) {
+        return std::invoke(f, b.take());
+      } else {
+        (void)b.take();
+        return std::invoke(f);
+      }
+    };
+    using returned = decltype(call());
+    if constexpr (std::same_as<returned, result>) {
+      return call();
+    } else if constexpr (std::is_void_v<returned>) {
+      call();
+      return result(std::in_place_index<I>);
+    } else {
+      return result(std::in_place_index<I>, call());
+    }
+  }
+
+  places places_{};
+  std::array<spin_lock<>*, size> locks_{};
+  branches branches_;
+  std::tuple<std::remove_reference_t<decltype(std::declval<Arm&>().f)>...> handlers_;
+  select_operation op_;
+};
+
+} // namespace detail
+
+// Waits until one of the operations can be performed, performs it, and no other; calls its handler.
+//
+// Returns what the handler returned; if the handlers' types differ, a std::variant of them, in order, with std::monostate for void.
+// Fairness: if several could be performed at once, they have their turns in being looked at first. While it waits it stands in each channel's queue at the
+// place where it came. Allocates nothing (but for a box, as send()).
+//
+// Thread safety: on workers only. Two selects may meet each other on the same channels, in any order.
+// Stop: a suspension point; nothing has been performed then, unless a branch had won before: that is delivered (S4). on(stopping, f) takes it as an event.
+// Errors: what the joined task or the future threw; what the handler throws; usage_error if every branch is disabled, or somebody else awaits the task or
+// future; bad_alloc at a branch's first suspension.
+// Lifetime: channel handles, join handles and futures must live until it has returned.
+template <class... Arm>
+  requires(sizeof...(Arm) > 0)
+detail::select_awaiter<Arm...> select(Arm... arms) {
+  return detail::select_awaiter<Arm...>(std::move(arms)...);
+}
+
+} // namespace skua

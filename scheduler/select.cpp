@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// select: start, completion, stop. detail/select_core.hpp has the protocol and its invariants.
+#include "skua/detail/select_operation.hpp"
+#include "skua/error.hpp"
+#include <algorithm>
+
+namespace skua::detail {
+
+constinit operation_kind const select_operation::select_kind{"select", select_operation::withdraw};
+
+select_operation::select_operation(select_branch* const* b, spin_lock<>** l, unsigned n) noexcept
+    : operation(select_kind), leaf_frame(woken), branches(b), locks(l), count(n) {
+  for (unsigned i = 0; i != n; ++i) b[i]->number = i;
+}
+
+bool claim_select(select_operation& s, unsigned branch) noexcept { return s.claims.claim(branch); }
+operation& operation_of(select_operation& s, scheduler*& owner) noexcept {
+  owner = s.owner;
+  return s;
+}
+
+namespace {
+
+// Which branch is looked at first: each its turn, so that one that is always ready starves nobody.
+unsigned next_turn(unsigned count) noexcept {
+  static constinit thread_local unsigned turn [[gnu::tls_model("initial-exec")]] = 0;
+  return turn++ % count;
+}
+
+} // namespace
+
+// All locks at once, each once, in the order of their addresses. The number of locks.
+unsigned select_operation::lock_channels() noexcept {
+  unsigned n = 0;
+  for (unsigned i = 0; i != count; ++i)
+    if (select_branch& b = *branches[i]; b.enabled && b.source != nullptr && b.source->lock != nullptr) locks[n++] = b.source->lock(b);
+  std::sort(locks, locks + n, std::less<>{});
+  n = static_cast<unsigned>(std::unique(locks, locks + n) - locks);
+  for (unsigned i = 0; i != n; ++i) locks[i]->lock();
+  return n;
+}
+void select_operation::unlock_channels(unsigned n) noexcept {
+  while (n != 0) locks[--n]->unlock();
+}
+
+bool select_operation::try_branches(taken_waiter& taken) noexcept {
+  unsigned i = next_turn(count);
+  for (unsigned tried = 0; tried != count; ++tried, i = i + 1 == count ? 0 : i + 1) {
+    select_branch& b = *branches[i];
+    if (b.enabled && b.source != nullptr && b.source->try_now(b, taken)) return claims.settle(i), true;
+  }
+  if (default_branch == none) return false;
+  claims.settle(default_branch);
+  return true;
+}
+
+std::coroutine_handle<> select_operation::start(std::coroutine_handle<> h) {
+  if (std::none_of(branches, branches + count, [](select_branch const* b) { return b->enabled; }))
+    throw usage_error("skua: a select without a branch would never end");
+  set_parent(h);
+  if (!begin(*this, handle())) {
+    if (stop_branch == none) return unwind(h.address());
+    return h;   // it is what has come
+  }
+  owner = tl.owner;
+  taken_waiter taken;
+  unsigned const held = lock_channels();
+  if (try_branches(taken)) {
+    unlock_channels(held);
+    taken.wake();
+    return go_on_fairly(*this);
+  }
+  auto each = [this](bool channels, auto f) {
+    for (unsigned i = 0; i != count; ++i)
+      if (select_branch& b = *branches[i]; b.enabled && b.source != nullptr && (b.source->lock != nullptr) == channels && !f(b)) return;
+  };
+  each(true, [this](select_branch& b) { return b.enlisted = true, b.source->enlist(b, *this), true; });
+  unlock_channels(held);
+  // From here on a channel may complete us; we are not armed, so this thread goes on with us all the same.
+  each(false, [this](select_branch& b) {
+    b.enlisted = true;
+    if (!b.source->enlist(b, *this)) return true;
+    b.enlisted = false;
+    if (claims.claim(b.number)) {
+      [[maybe_unused]] bool const schedule = complete(*this);
+      SKUA_DCHECK(!schedule, "a select that is not armed is not scheduled");
+    }
+    return false;
+  });
+  return suspend(*this);
+}
+
+// Every enlisted branch but the winner's. The number of those that are late.
+std::int32_t select_operation::take_back_losers() noexcept {
+  std::int32_t late = 0;
+  for (unsigned i = 0; i != count; ++i)
+    if (select_branch& b = *branches[i]; b.enlisted && i != claims.winner() && !b.source->take_back(b)) ++late;
+  return late;
+}
+
+std::coroutine_handle<> select_operation::woken(leaf_frame& f) noexcept {
+  using duty = select_core<real_sync>::duty;
+  auto& s = static_cast<select_operation&>(f);
+  switch (s.claims.woken([&s] { return s.take_back_losers(); })) {
+  case duty::resume: return s.parent();
+  case duty::unwind: return s.stop_branch == none ? unwind(s.handle().address()) : s.parent();
+  case duty::nothing: break;
+  }
+  return next_or_loop(next_local());   // INV-SELECT-3: the last one goes on with it
+}
+
+bool select_operation::withdraw(operation& o) noexcept {
+  auto& s = static_cast<select_operation&>(o);
+  return s.claims.withdraw(s.stop_branch != none, [&s] { return s.take_back_losers(); }, [&s] { return complete(s); });
+}
+
+// tl.current is the select's branch already: the event's operation has named it.
+std::coroutine_handle<> select_event_woken(select_operation& s, unsigned number) noexcept {
+  if (s.claims.event_came(number, [&s] { return complete(s); })) return s.handle();
+  return next_or_loop(next_local());
+}
+
+} // namespace skua::detail
