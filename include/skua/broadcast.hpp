@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: Apache-2.0
+// broadcast: every message to every subscriber.
+//
+//     skua::broadcast<event> events(64, skua::slow_receiver::drop_oldest);
+//     skua::spawn_detached(show, events.subscribe());     // while (auto e = co_await rx.recv()) { if (e.missed()) ..; print(*e); }
+//     co_await events.send(event{..});
+//
+// A ring of the last `capacity` messages, each with the number of subscribers that have not read it, and a cursor for each subscriber, under one lock.
+//     messages      first .. end, numbered; a message leaves the ring when its last reader takes it, or when it is dropped
+//     cursor        of a subscriber: the number of the message that it reads next
+// INV-BCAST-1  `unread` of a message in the ring is the number of subscribers whose cursor is not beyond it.
+// INV-BCAST-2  A subscriber that waits has read everything: its cursor is `end`. So a new message is given to everybody who waits, at once.
+// INV-BCAST-3  Senders wait only while the ring is full (slow_receiver::wait), and enter it in the order in which they came.
+// Messages are copied under the lock if that cannot throw and they are small; others are kept in a std::shared_ptr, and copied by their reader.
+#pragma once
+#include "channel.hpp"
+#include "detail/waiter.hpp"
+#include "error.hpp"
+#include <algorithm>
+#include <atomic>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace skua {
+
+// What happens when a subscriber is `capacity` messages behind.
+enum class slow_receiver : unsigned char {
+  wait,          // send() waits for it: the slowest one sets the pace
+  drop_oldest,   // it misses the oldest message, and is told how many it has missed
+  disconnect     // it is disconnected: it gets no message any more, and is told why
+};
+
+// What a subscriber has received.
+template <class T>
+class broadcast_message {
+public:
+  // False: no message will come any more.
+  explicit operator bool() const noexcept { return value_.has_value(); }
+  T& operator*() & noexcept { return *value_; }
+  T&& operator*() && noexcept { return *std::move(value_); }
+  T* operator->() noexcept { return &*value_; }
+  // How many messages were dropped between the last one that this subscriber has received and this one.
+  std::uint64_t missed() const noexcept { return missed_; }
+  // The end, because it was too slow.
+  bool disconnected() const noexcept { return disconnected_; }
+
+  // For skua's own parts.
+  broadcast_message(std::optional<T> v, std::uint64_t missed, bool disconnected) : value_(std::move(v)), missed_(missed), disconnected_(disconnected) {}
+
+private:
+  std::optional<T> value_;
+  std::uint64_t missed_;
+  bool disconnected_;
+};
+
+namespace detail {
+
+template <class T>
+inline constexpr bool copied_in_place = std::is_nothrow_copy_constructible_v<T> && std::is_nothrow_move_constructible_v<T> && sizeof(T) <= 64;
+template <class T>
+using shared_cell = std::conditional_t<copied_in_place<T>, T, std::shared_ptr<T const>>;
+template <class T>
+shared_cell<T> to_shared_cell(T&& v) {
+  if constexpr (copied_in_place<T>)
+    return std::move(v);
+  else
+    return std::make_shared<T const>(std::move(v));
+}
+template <class T>
+T out_of_shared_cell(shared_cell<T>&& c) {
+  if constexpr (copied_in_place<T>)
+    return std::move(c);
+  else
+    return *c;
+}
+
+struct subscription {
+  std::uint64_t cursor = 0;
+  bool disconnected = false, waits = false;
+  subscription *before = nullptr, *behind = nullptr;   // in the state's list
+};
+
+template <class T>
+struct broadcast_receiving : waiter {
+  subscription* by;
+  std::optional<shared_cell<T>> message;
+  std::uint64_t missed = 0;
+  bool disconnected = false;
+  broadcast_receiving(operation_kind const& k, subscription* s) noexcept : waiter(k), by(s) {}
+};
+template <class T>
+struct broadcast_sending : waiter {
+  shared_cell<T> message;
+  send_status status = send_status::closed;   // what close() leaves as it is
+  broadcast_sending(operation_kind const& k, shared_cell<T>&& v) noexcept : waiter(k), message(std::move(v)) {}
+};
+
+template <class T>
+class broadcast_state {
+public:
+  using cell = shared_cell<T>;
+  using taken = waiter_ring;
+
+  broadcast_state(std::size_t capacity, slow_receiver how) : slots_(std::make_unique<slot[]>(capacity)), capacity_(capacity), how_(how) {}
+
+  // ---- with the lock. `dropped` is to be destroyed without it.
+  send_status send_locked(cell& v, std::optional<cell>& dropped, taken& woken) noexcept {
+    if (closed_) return send_status::closed;
+    if (end_ - first_ == capacity_) {
+      if (how_ == slow_receiver::wait && count_ != 0) return send_status::full;
+      if (how_ == slow_receiver::disconnect) disconnect_slow();
+      if (end_ - first_ == capacity_) ++first_;
+    }
+    if (count_ == 0) return send_status::sent;   // to nobody
+    push(std::move(v), dropped, woken);
+    return send_status::sent;
+  }
+  // True: there is a result.
+  bool receive_locked(broadcast_receiving<T>& r, taken& woken) noexcept {
+    subscription& s = *r.by;
+    if (s.disconnected) return r.disconnected = true;
+    if (s.cursor < first_) {
+      r.missed = first_ - s.cursor;
+      s.cursor = first_;
+    }
+    if (s.cursor == end_) return closed_;
+    slot& at = slot_of(s.cursor++);
+    if (--at.unread == 0)
+      r.message = std::exchange(at.message, std::nullopt);   // the last one takes it along
+    else
+      r.message = at.message;
+    release_read(woken);
+    return true;
+  }
+  void subscribe(subscription& s) noexcept {
+    locked_scope const g(lock_);
+    s.cursor = end_;
+    s.behind = subscribers_;
+    if (subscribers_ != nullptr) subscribers_->before = &s;
+    subscribers_ = &s;
+    ++count_;
+  }
+  void unsubscribe(subscription& s) noexcept {
+    for (;;) {   // one message at a time: it is destroyed without the lock
+      std::optional<cell> dropped;
+      taken woken;
+      bool more;
+      {
+        locked_scope const g(lock_);
+        more = !s.disconnected && std::max(s.cursor, first_) != end_;
+        if (more) {
+          s.cursor = std::max(s.cursor, first_);
+          slot& at = slot_of(s.cursor++);
+          if (--at.unread == 0) dropped = std::exchange(at.message, std::nullopt);
+        } else if (!s.disconnected) {
+          unlink(s);
+        }
+        release_read(woken);
+      }
+      wake(std::move(woken));
+      if (!more) return;
+    }
+  }
+  void close() noexcept {
+    add_reference();   // who is woken may drop the last handle
+    taken woken;
+    {
+      locked_scope const g(lock_);
+      closed_ = true;
+      for (wait_list* list : {&receivers_, &senders_}) woken.append(list->take_all());
+    }
+    wake(std::move(woken));
+    release();
+  }
+
+  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }   // relaxed: who copies has one
+  void release() noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;   // acq_rel: what others did happens before the end
+  }
+  void add_sender() noexcept {
+    add_reference();
+    sender_count_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void drop_sender() noexcept {
+    if (sender_count_.fetch_sub(1, std::memory_order_acq_rel) == 1) close();
+    release();
+  }
+
+  spin_lock<> lock_;
+  bool closed_ = false;
+  wait_list receivers_, senders_;
+  std::size_t count_ = 0;   // of subscribers
+
+private:
+  struct slot {
+    std::optional<cell> message;
+    std::size_t unread = 0;
+  };
+  slot& slot_of(std::uint64_t number) noexcept { return slots_[number % capacity_]; }
+
+  void push(cell&& v, std::optional<cell>& dropped, taken& woken) noexcept {
+    slot& at = slot_of(end_++);
+    dropped = std::exchange(at.message, std::nullopt);
+    at.message.emplace(std::move(v));
+    at.unread = count_;
+    while (waiter_links* const w = receivers_.take()) {   // INV-BCAST-2
+      auto& r = static_cast<broadcast_receiving<T>&>(static_cast<waiter&>(*w));
+      ++r.by->cursor;
+      r.by->waits = false;
+      if (--at.unread == 0)
+        r.message = std::exchange(at.message, std::nullopt);
+      else
+        r.message = at.message;
+      woken.push_back(*w);
+    }
+    if (at.unread == 0 && first_ + 1 == end_) first_ = end_;
+  }
+  // Messages that everybody has read leave; who waits for room enters.
+  void release_read(taken& woken) noexcept {
+    while (first_ != end_ && slot_of(first_).unread == 0) ++first_;
+    while (end_ - first_ != capacity_) {
+      waiter_links* const w = senders_.take();
+      if (w == nullptr) return;
+      auto& s = static_cast<broadcast_sending<T>&>(static_cast<waiter&>(*w));
+      s.status = send_status::sent;
+      woken.push_back(*w);
+      std::optional<cell> dropped;   // empty: with slow_receiver::wait, a message that leaves was taken along
+      if (count_ != 0) push(std::move(s.message), dropped, woken);
+      while (first_ != end_ && slot_of(first_).unread == 0) ++first_;
+    }
+  }
+  void disconnect_slow() noexcept {
+    for (subscription* s = subscribers_; s != nullptr;) {
+      subscription& slow = *s;
+      s = s->behind;
+      if (slow.cursor > first_) continue;
+      slow.disconnected = true;
+      for (std::uint64_t n = first_; n != end_; ++n) --slot_of(n).unread;
+      unlink(slow);
+    }
+    while (first_ != end_ && slot_of(first_).unread == 0) ++first_;   // they stay where they are until they are overwritten
+  }
+  void unlink(subscription& s) noexcept {
+    (s.before != nullptr ? s.before->behind : subscribers_) = s.behind;
+    if (s.behind != nullptr) s.behind->before = s.before;
+    s.before = s.behind = nullptr;
+    --count_;
+  }
+
+  std::unique_ptr<slot[]> slots_;
+  std::size_t capacity_;
+  slow_receiver how_;
+  std::uint64_t first_ = 0, end_ = 0;
+  subscription* subscribers_ = nullptr;
+  std::atomic<std::uint32_t> references_{0}, sender_count_{0};
+};
+
+} // namespace detail
+
+template <class T>
+class broadcast;
+
+// A subscriber. It receives what is sent from its subscription on.
+//
+// Thread safety: one task at a time. Lifetime: must outlive its recv(); dropping it unsubscribes. Movable.
+template <class T>
+class broadcast_receiver {
+  using state = detail::broadcast_state<T>;
+  struct subscribed : detail::subscription {
+    state& at;
+    explicit subscribed(state& s) noexcept : at(s) {
+      at.add_reference();
+      at.subscribe(*this);
+    }
+    ~subscribed() {
+      at.unsubscribe(*this);
+      at.release();
+    }
+  };
+
+public:
+  using value_type = T;
+  broadcast_receiver() noexcept = default;
+
+  explicit operator bool() const noexcept { return subscription_ != nullptr; }
+
+  class [[nodiscard("recv() does nothing until it is awaited")]] awaiter : detail::broadcast_receiving<T> {
+    using base = detail::broadcast_receiving<T>;
+
+  public:
+    explicit awaiter(subscribed& s) noexcept : base(kind, &s) {}
+    bool await_ready() const noexcept { return false; }
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+      if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
+      this->owner = detail::tl.owner;
+      detail::waiter_ring woken;
+      {
+        detail::locked_scope const g(at().lock_);
+        if (this->by->waits) throw usage_error("skua: another task waits at this broadcast_receiver");
+        if (!at().receive_locked(*this, woken)) {
+          this->by->waits = true;
+          at().receivers_.push_back(*this);
+          h = nullptr;
+        }
+      }
+      if (h == nullptr) return detail::suspend(*this);   // INV-WAIT-4: it may be gone
+      detail::wake(std::move(woken));
+      return detail::go_on_fairly(*this);
+    }
+    broadcast_message<T> await_resume() {
+      std::optional<T> v;
+      if (this->message) v.emplace(detail::out_of_shared_cell<T>(std::move(*this->message)));
+      if (!v) this->by->waits = false;   // woken by close()
+      return {std::move(v), this->missed, this->disconnected};
+    }
+
+  private:
+    state& at() const noexcept { return static_cast<subscribed*>(this->by)->at; }
+    static bool withdraw(detail::operation& op) noexcept {
+      auto& self = static_cast<awaiter&>(static_cast<detail::waiter&>(static_cast<detail::waiter_links&>(op)));
+      detail::locked_scope const g(self.at().lock_);
+      if (!self.at().receivers_.withdraw(self)) return false;
+      self.by->waits = false;
+      return true;
+    }
+    static constexpr detail::operation_kind kind{"receive", withdraw};
+  };
+  // Waits for the next message. No message: all senders are gone, or close() was called, and everything has been received; or it was disconnected.
+  // Stop: a suspension point; nothing is lost. Errors: usage_error if another task waits at this object; what copying T throws, and then this message
+  // is missed; bad_alloc at a branch's first suspension.
+  awaiter recv() const {
+    if (subscription_ == nullptr) detail::channel_misused();
+    return awaiter(*subscription_);
+  }
+  // Another subscriber, which receives what is sent from now on. Errors: bad_alloc.
+  broadcast_receiver resubscribe() const {
+    if (subscription_ == nullptr) detail::channel_misused();
+    return broadcast_receiver(subscription_->at);
+  }
+
+private:
+  friend class broadcast<T>;
+  explicit broadcast_receiver(state& s) : subscription_(std::make_unique<subscribed>(s)) {}
+  std::unique_ptr<subscribed> subscription_;
+};
+
+// The sending side: a handle on shared state, which closes when the last copy is gone.
+//
+// Thread safety: send(), subscribe() and the rest from any number of tasks at once; one handle object is copied, assigned and destroyed by one at a time.
+template <class T>
+class broadcast {
+  static_assert(std::is_object_v<T> && std::is_copy_constructible_v<T>, "a broadcast carries objects that can be copied");
+  using state = detail::broadcast_state<T>;
+
+public:
+  using value_type = T;
+  // Errors: usage_error for a capacity of 0; bad_alloc.
+  explicit broadcast(std::size_t capacity, slow_receiver how = slow_receiver::wait) {
+    if (capacity == 0) throw usage_error("skua: a broadcast needs a capacity of 1 at least");
+    state_ = new state(capacity, how);
+    state_->add_sender();
+  }
+  broadcast(broadcast const& o) noexcept : state_(o.state_) {
+    if (state_ != nullptr) state_->add_sender();
+  }
+  broadcast(broadcast&& o) noexcept : state_(std::exchange(o.state_, nullptr)) {}
+  broadcast& operator=(broadcast o) noexcept {
+    std::swap(state_, o.state_);
+    return *this;
+  }
+  ~broadcast() {
+    if (state_ != nullptr) state_->drop_sender();
+  }
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+
+  // Receives what is sent from now on. Errors: bad_alloc.
+  broadcast_receiver<T> subscribe() const { return broadcast_receiver<T>(at()); }
+  std::size_t subscribers() const {
+    detail::locked_scope const g(at().lock_);
+    return at().count_;
+  }
+  // Nothing can be sent any more; subscribers get what is there, then the end.
+  void close() const { at().close(); }
+
+  class [[nodiscard("send() does nothing until it is awaited")]] awaiter : detail::broadcast_sending<T> {
+    using base = detail::broadcast_sending<T>;
+
+  public:
+    awaiter(state& s, detail::shared_cell<T>&& v) noexcept : base(kind, std::move(v)), state_(s) {}
+    bool await_ready() const noexcept { return false; }
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+      if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
+      this->owner = detail::tl.owner;
+      detail::waiter_ring woken;
+      std::optional<detail::shared_cell<T>> dropped;
+      {
+        detail::locked_scope const g(state_.lock_);
+        this->status = state_.send_locked(this->message, dropped, woken);
+        if (this->status == send_status::full) {
+          this->status = send_status::closed;   // unless somebody lets it in
+          state_.senders_.push_back(*this);
+          h = nullptr;
+        }
+      }
+      if (h == nullptr) return detail::suspend(*this);   // INV-WAIT-4: it may be gone
+      detail::wake(std::move(woken));
+      return detail::go_on_fairly(*this);
+    }
+    // False: it was closed.
+    bool await_resume() const noexcept { return this->status == send_status::sent; }
+
+  private:
+    static bool withdraw(detail::operation& op) noexcept {
+      auto& self = static_cast<awaiter&>(static_cast<detail::waiter&>(static_cast<detail::waiter_links&>(op)));
+      return detail::withdraw_waiter(self.state_.lock_, self.state_.senders_, self);
+    }
+    static constexpr detail::operation_kind kind{"send", withdraw};
+    state& state_;
+  };
+  // Sends to everybody who has subscribed (if nobody has, to nobody). Waits for room only with slow_receiver::wait. Returns false if it was closed.
+  // Stop: a suspension point; a stopped send has not sent. Errors: bad_alloc, what T's move throws: then nothing was sent.
+  awaiter send(T v) const { return awaiter(at(), detail::to_shared_cell<T>(std::move(v))); }
+  // The same without waiting; any thread, also outside the runtime.
+  [[nodiscard]] send_status try_send(T v) const {
+    auto cell = detail::to_shared_cell<T>(std::move(v));
+    detail::waiter_ring woken;
+    std::optional<detail::shared_cell<T>> dropped;
+    send_status s;
+    {
+      detail::locked_scope const g(at().lock_);
+      s = at().send_locked(cell, dropped, woken);
+    }
+    detail::wake(std::move(woken));
+    return s;
+  }
+
+private:
+  state& at() const {
+    if (state_ == nullptr) detail::channel_misused();
+    return *state_;
+  }
+  state* state_ = nullptr;
+};
+
+} // namespace skua

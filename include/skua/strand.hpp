@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// strand: run functions one after the other, without holding a lock over a suspension.
+//
+//     skua::strand s;
+//     long const n = co_await s.run([&] { return ++counter; });
+//
+// Who finds the strand free runs its function at once, on its own worker; who finds it busy leaves the function there, and whoever runs the strand executes
+// it too, and wakes its task with the result. So a contended section stays on one processor, and its data with it.
+//
+// Under the lock: busy, and those who wait (detail/wait_queue.hpp).
+//     not busy -> busy    run(): the task runs the strand
+//     busy -> not busy    the task that runs the strand, when nobody waits
+//     busy -> busy        after `at_once` functions it hands the strand over to the next one, whose task runs it from then on
+// INV-STRAND-1  One task runs the strand while it is busy, and only that one executes functions.
+// INV-STRAND-2  A waiter is woken after the next one was taken: so the unlock behind which nobody is left is the last access to the strand, and the last
+//               task to be woken may destroy it.
+#pragma once
+#include "detail/waiter.hpp"
+#include "future.hpp"
+#include <concepts>
+#include <coroutine>
+#include <exception>
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+namespace skua {
+
+// Runs functions serially, in the order of arrival.
+//
+// Thread safety: run() from any number of tasks at once.
+// Lifetime: must outlive every run(); may be destroyed by whoever has returned from the last one.
+class strand {
+  struct waiting : detail::waiter {
+    void (*execute)(waiting&) noexcept;
+    bool runs_the_strand = false;
+    waiting(detail::operation_kind const& k, void (*e)(waiting&) noexcept) noexcept : waiter(k), execute(e) {}
+  };
+
+public:
+  strand() noexcept = default;
+  strand(strand const&) = delete;
+  ~strand() { SKUA_CHECK(!busy_, "a strand was destroyed while it is used"); }
+
+  template <class F>
+  class [[nodiscard("run() does nothing until it is awaited")]] awaiter : waiting {
+    using R = std::invoke_result_t<F&>;
+    enum outcome_t : unsigned char { none, value, failed };
+
+  public:
+    awaiter(strand& s, F&& f) : waiting(kind, execute_this), strand_(s), f_(std::move(f)) {}
+    awaiter(awaiter const&) = delete;
+    ~awaiter() {
+      if (outcome_ == value) std::destroy_at(std::addressof(result_));
+      if (outcome_ == failed) std::destroy_at(std::addressof(error_));
+    }
+    bool await_ready() noexcept { return !detail::attention() && detail::spend_budget() && enter_and_run(); }
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+      if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
+      this->owner = detail::tl.owner;
+      {
+        detail::locked_scope const g(strand_.lock_);
+        if (strand_.busy_) {
+          strand_.waiting_.push_back(*this);
+          h = nullptr;
+        } else {
+          strand_.busy_ = true;
+        }
+      }
+      if (h == nullptr) return detail::suspend(*this);   // INV-WAIT-4: it may be gone
+      execute_this(*this);
+      strand_.serve();
+      return detail::go_on_fairly(*this);
+    }
+    R await_resume() {
+      if (this->runs_the_strand) {
+        execute_this(*this);
+        strand_.serve();
+      }
+      if (outcome_ == failed) std::rethrow_exception(error_);
+      if constexpr (std::is_reference_v<R>)
+        return static_cast<R>(*result_.at);
+      else if constexpr (!std::is_void_v<R>)
+        return std::move(result_);
+    }
+
+  private:
+    bool enter_and_run() noexcept {
+      {
+        detail::locked_scope const g(strand_.lock_);
+        if (strand_.busy_) return false;
+        strand_.busy_ = true;
+      }
+      execute_this(*this);
+      strand_.serve();
+      return true;
+    }
+    static void execute_this(waiting& w) noexcept {
+      auto& self = static_cast<awaiter&>(w);
+      try {
+        if constexpr (std::is_void_v<R>) {
+          std::invoke(self.f_);
+          ::new (static_cast<void*>(std::addressof(self.result_))) detail::stored<R>();
+        } else if constexpr (std::is_reference_v<R>) {
+          R r = std::invoke(self.f_);
+          ::new (static_cast<void*>(std::addressof(self.result_))) detail::stored<R>{std::addressof(r)};
+        } else {
+          ::new (static_cast<void*>(std::addressof(self.result_))) R(std::invoke(self.f_));
+        }
+        self.outcome_ = value;
+      } catch (...) {
+        std::construct_at(std::addressof(self.error_), std::current_exception());
+        self.outcome_ = failed;
+      }
+    }
+    static bool withdraw(detail::operation& op) noexcept {
+      auto& self = static_cast<awaiter&>(static_cast<waiting&>(static_cast<detail::waiter&>(static_cast<detail::waiter_links&>(op))));
+      return detail::withdraw_waiter(self.strand_.lock_, self.strand_.waiting_, self);
+    }
+    static constexpr detail::operation_kind kind{"strand", withdraw};
+
+    strand& strand_;
+    [[no_unique_address]] F f_;
+    outcome_t outcome_ = none;
+    union {
+      detail::stored<R> result_;
+      std::exception_ptr error_;
+    };
+  };
+
+  // Executes f(), when its turn has come, and returns its result. While the strand is busy it waits, and another task may execute f, on another worker
+  // and as part of *its* task: so f is short, does not wait, and does not ask this_task for anything. It must not use the same strand.
+  // Stop: a suspension point; a stopped run has not executed f. Errors: what f throws; bad_alloc at a branch's first suspension. Allocates nothing.
+  template <class F>
+    requires std::invocable<F&>
+  awaiter<F> run(F f) {
+    return awaiter<F>(*this, std::move(f));
+  }
+
+private:
+  static constexpr unsigned at_once = 64;   // functions of others that a task executes; a guess
+
+  // The own function was executed: those of others, as long as there are any.
+  void serve() noexcept {
+    waiting* done = nullptr;
+    for (unsigned n = 0;; ++n) {
+      waiting* next;
+      {
+        detail::locked_scope const g(lock_);
+        next = static_cast<waiting*>(static_cast<detail::waiter*>(waiting_.take()));
+        if (next == nullptr) busy_ = false;
+      }
+      if (done != nullptr) detail::wake(*done);   // INV-STRAND-2
+      if (next == nullptr) return;
+      if (n == at_once) {
+        next->runs_the_strand = true;
+        return detail::wake(*next);
+      }
+      next->execute(*next);
+      done = next;
+    }
+  }
+
+  detail::spin_lock<> lock_;
+  bool busy_ = false;
+  detail::wait_list waiting_;
+};
+
+} // namespace skua

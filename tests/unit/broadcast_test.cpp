@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// broadcast: everybody gets everything; slow subscribers; closing; stop.
+#include "skua/broadcast.hpp"
+#include "skua/runtime.hpp"
+#include "skua/time.hpp"
+#include "skua/timeout.hpp"
+#include "tests/support/leak_check.hpp"
+#include "tests/support/values.hpp"
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace skua_test;
+using skua::broadcast;
+using skua::broadcast_receiver;
+using skua::send_status;
+using skua::slow_receiver;
+using skua::task;
+
+class Broadcast : public leak_check {
+protected:
+  template <class F>
+  void run(F f) {
+    rt.block_on(std::move(f));
+  }
+  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
+};
+class BroadcastOnManyWorkers : public leak_check {
+protected:
+  skua::runtime rt{skua::options{.workers = 4}};
+};
+task<> let_them_wait() { co_await yield_times(5); }
+
+// Large, so that it is shared; counts its instances.
+struct shared_value {
+  static inline std::atomic<int> alive{0};
+  int value;
+  std::string padding = std::string(100, 'x');
+  explicit shared_value(int v) : value(v) { ++alive; }
+  shared_value(shared_value const& o) : value(o.value) { ++alive; }
+  ~shared_value() { --alive; }
+};
+
+template <class T>
+task<std::vector<T>> all_of(broadcast_receiver<T> rx) {
+  std::vector<T> all;
+  while (auto m = co_await rx.recv()) {
+    EXPECT_EQ(m.missed(), 0u);
+    all.push_back(*m);
+  }
+  co_return all;
+}
+
+TEST_F(Broadcast, gives_every_message_to_every_subscriber) {
+  run([]() -> task<> {
+    broadcast<int> b(4);
+    std::vector<skua::join_handle<std::vector<int>>> readers;
+    for (int i = 0; i < 3; ++i) readers.push_back(skua::spawn(all_of<int>, b.subscribe()));
+    std::vector<int> sent;
+    for (int i = 0; i < 100; ++i) {
+      EXPECT_TRUE(co_await b.send(i));
+      sent.push_back(i);
+    }
+    EXPECT_EQ(b.subscribers(), 3u);
+    b = broadcast<int>(1);   // the last sender is gone
+    for (auto& h : readers) EXPECT_EQ(co_await h, sent);
+  });
+}
+
+TEST_F(Broadcast, gives_what_is_sent_after_the_subscription) {
+  run([]() -> task<> {
+    broadcast<std::string> b(4);
+    EXPECT_TRUE(co_await b.send("to nobody"));
+    auto early = b.subscribe();
+    EXPECT_TRUE(co_await b.send("one"));
+    auto late = early.resubscribe();
+    EXPECT_TRUE(co_await b.send("two"));
+    EXPECT_EQ(*co_await early.recv(), "one");
+    EXPECT_EQ(*co_await early.recv(), "two");
+    EXPECT_EQ(*co_await late.recv(), "two");
+    b.close();
+    EXPECT_FALSE(co_await b.send("three"));
+    EXPECT_FALSE(co_await early.recv());
+    EXPECT_FALSE((co_await late.recv()).disconnected());
+  });
+}
+
+TEST_F(Broadcast, waits_for_the_slowest_subscriber) {
+  run([]() -> task<> {
+    broadcast<int> b(2);
+    auto slow = b.subscribe();
+    auto fast = b.subscribe();
+    int sent = 0;
+    auto h = skua::spawn([&sent](broadcast<int> to) -> task<> {
+      for (int i = 0; i < 5; ++i) {
+        EXPECT_TRUE(co_await to.send(i));
+        ++sent;
+      }
+    }, b);
+    co_await let_them_wait();
+    EXPECT_EQ(sent, 2);
+    EXPECT_EQ(b.try_send(99), send_status::full);
+    EXPECT_EQ(*co_await fast.recv(), 0);
+    EXPECT_EQ(*co_await fast.recv(), 1);
+    co_await let_them_wait();
+    EXPECT_EQ(sent, 2);
+    EXPECT_EQ(*co_await slow.recv(), 0);
+    co_await let_them_wait();
+    EXPECT_EQ(sent, 3);
+    { auto const gone = std::move(slow); }   // it sets the pace no more
+    for (int i = 2; i < 5; ++i) {
+      EXPECT_EQ(*co_await fast.recv(), i);
+      co_await let_them_wait();
+    }
+    co_await h;
+  });
+}
+
+TEST_F(Broadcast, drops_the_oldest_and_says_how_many) {
+  run([]() -> task<> {
+    broadcast<shared_value> b(3, slow_receiver::drop_oldest);
+    auto slow = b.subscribe();
+    auto fast = b.subscribe();
+    for (int i = 0; i < 10; ++i) {
+      EXPECT_TRUE(co_await b.send(shared_value(i)));
+      auto m = co_await fast.recv();
+      EXPECT_EQ(m->value, i);
+      EXPECT_EQ(m.missed(), 0u);
+    }
+    EXPECT_EQ(shared_value::alive, 3);
+    auto m = co_await slow.recv();
+    EXPECT_EQ(m->value, 7);
+    EXPECT_EQ(m.missed(), 7u);
+    auto n = co_await slow.recv();
+    EXPECT_EQ(n->value, 8);
+    EXPECT_EQ(n.missed(), 0u);
+  });
+  EXPECT_EQ(shared_value::alive, 0);
+}
+
+TEST_F(Broadcast, disconnects_the_slow) {
+  run([]() -> task<> {
+    broadcast<shared_value> b(2, slow_receiver::disconnect);
+    auto slow = b.subscribe();
+    auto fast = b.subscribe();
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_TRUE(co_await b.send(shared_value(i)));
+      EXPECT_EQ((co_await fast.recv())->value, i);
+    }
+    EXPECT_EQ(b.subscribers(), 1u);
+    auto m = co_await slow.recv();
+    EXPECT_FALSE(m);
+    EXPECT_TRUE(m.disconnected());
+    auto again = slow.resubscribe();
+    EXPECT_TRUE(co_await b.send(shared_value(9)));
+    EXPECT_EQ((co_await again.recv())->value, 9);
+    EXPECT_EQ((co_await fast.recv())->value, 9);
+  });
+  EXPECT_EQ(shared_value::alive, 0);
+}
+
+TEST_F(Broadcast, keeps_no_message_that_everybody_has_read) {
+  run([]() -> task<> {
+    broadcast<shared_value> b(8);
+    auto one = b.subscribe();
+    auto two = b.subscribe();
+    for (int i = 0; i < 8; ++i) EXPECT_TRUE(co_await b.send(shared_value(i)));
+    EXPECT_EQ(shared_value::alive, 8);
+    for (int i = 0; i < 8; ++i) (void)co_await one.recv();
+    EXPECT_EQ(shared_value::alive, 8);
+    for (int i = 0; i < 4; ++i) (void)co_await two.recv();
+    EXPECT_EQ(shared_value::alive, 4);
+    { auto const gone = std::move(two); }
+    EXPECT_EQ(shared_value::alive, 0);
+  });
+}
+
+TEST_F(Broadcast, loses_nothing_to_a_stop) {
+  run([]() -> task<> {
+    broadcast<int> b(1);
+    auto rx = b.subscribe();
+    auto one = [](broadcast_receiver<int>& r) -> task<int> { co_return *co_await r.recv(); };
+    EXPECT_THROW((void)co_await skua::timeout(1ms, one(rx)), skua::timeout_error);
+    EXPECT_TRUE(co_await b.send(1));
+    auto more = [](broadcast<int>& to) -> task<> { (void)co_await to.send(2); };
+    EXPECT_THROW(co_await skua::timeout(1ms, more(b)), skua::timeout_error);   // not sent
+    EXPECT_EQ(*co_await rx.recv(), 1);
+    EXPECT_TRUE(co_await b.send(3));
+    EXPECT_EQ(*co_await rx.recv(), 3);
+  });
+}
+
+TEST_F(Broadcast, whose_copy_throws_loses_that_message_for_that_subscriber) {
+  struct picky {
+    int value;
+    explicit picky(int v) : value(v) {}
+    picky(picky&&) = default;
+    picky(picky const& o) : value(o.value) {
+      if (value == 0) throw std::runtime_error("copy");
+    }
+  };
+  run([]() -> task<> {
+    broadcast<picky> b(4);
+    auto rx = b.subscribe();
+    EXPECT_TRUE(co_await b.send(picky(0)));
+    EXPECT_TRUE(co_await b.send(picky(1)));
+    EXPECT_THROW((void)co_await rx.recv(), std::runtime_error);
+    EXPECT_EQ((co_await rx.recv())->value, 1);
+  });
+}
+
+TEST_F(Broadcast, misuse_is_a_clear_error) {
+  EXPECT_THROW(broadcast<int>(0), skua::usage_error);
+  run([]() -> task<> {
+    broadcast<int> b(1);
+    auto rx = b.subscribe();
+    auto h = skua::spawn([&]() -> task<> { (void)co_await rx.recv(); });
+    co_await let_them_wait();
+    EXPECT_THROW((void)co_await rx.recv(), skua::usage_error);
+    EXPECT_TRUE(co_await b.send(1));
+    co_await h;
+    broadcast_receiver<int> none;
+    EXPECT_THROW((void)none.recv(), skua::usage_error);
+  });
+}
+
+TEST_F(BroadcastOnManyWorkers, keeps_the_order_for_everybody) {
+  constexpr int messages = SKUA_TSAN || SKUA_ASAN ? 2'000 : 20'000;
+  for (std::size_t capacity : {1u, 3u, 64u}) {
+    auto body = [&]() -> task<> {
+      broadcast<std::pair<int, int>> b(capacity);
+      std::vector<skua::join_handle<std::vector<std::pair<int, int>>>> readers;
+      for (int i = 0; i < 3; ++i) readers.push_back(skua::spawn(all_of<std::pair<int, int>>, b.subscribe()));
+      std::vector<skua::join_handle<>> writers;
+      for (int w = 0; w < 2; ++w)
+        writers.push_back(skua::spawn([](broadcast<std::pair<int, int>> to, int who) -> task<> {
+          for (int i = 0; i < messages; ++i) EXPECT_TRUE(co_await to.send({who, i}));
+        }, b, w));
+      for (auto& h : writers) co_await h;
+      b.close();
+      std::vector<std::pair<int, int>> first;
+      for (auto& h : readers) {
+        auto all = co_await h;
+        EXPECT_EQ(all.size(), 2u * messages);
+        int next[2] = {0, 0};
+        for (auto [who, i] : all) EXPECT_EQ(i, next[who]++);
+        if (first.empty()) first = all;
+        EXPECT_TRUE(all == first);   // one order for all
+      }
+    };
+    rt.block_on(body);
+  }
+}
+
+} // namespace
