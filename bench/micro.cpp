@@ -3,6 +3,7 @@
 //
 // scripts/compare-micro alternates this program with a peer's.
 #include "../examples/support/command_line.hpp"
+#include "support/channels.hpp"
 #include "support/tasks.hpp"
 #include <cstdio>
 #include <optional>
@@ -79,8 +80,11 @@ constexpr workload workloads[] = {
     {"spawn_join_seq", 1'000'000, [] { return bench::spawn_join_one(scaled(1'000'000)); }},
     {"yield", 1'000'000, [] { return bench::group(scaled(1000), bench::yields, std::size_t{1000}); }},
     {"churn", 2'000'000, [] { return bench::group(scaled(100'000), bench::churn, std::size_t{20}); }},
+    {"pingpong_chan", 1'000'000, [] { return bench::ping_pong(scaled(1'000'000)); }},
+    {"rpc_oneshot", 1'000'000, [] { return bench::requests(scaled(1'000'000)); }},
+    {"mpsc", 10'000'000, [] { return bench::many_to_one(scaled(10'000'000)); }},
 };
-constexpr char const* need_channels[] = {"pingpong_chan", "rpc_oneshot", "mpsc", "mutex", "mutex_hold"};
+constexpr char const* need_channels[] = {"mutex", "mutex_hold"};
 
 // False: there is no such workload.
 bool run(skua::runtime& rt, std::string const& name) {
@@ -109,7 +113,7 @@ bool run(skua::runtime& rt, std::string const& name) {
 int main(int argc, char** argv) {
   std::string name;
   unsigned workers = 2;
-  std::string all = "spawn_join spawn_join_batch spawn_join_seq yield churn pingpong_oneshot sleepers accuracy;";
+  std::string all = "spawn_join spawn_join_batch spawn_join_seq yield churn pingpong_chan rpc_oneshot mpsc pingpong_oneshot sleepers accuracy;";
   for (char const* n : need_channels) all += std::string(" ") + n;
   example::command_line line("micro", "Runs one workload and prints one line.");
   line.positional("WORKLOAD", name, all + " are not there yet", false);
