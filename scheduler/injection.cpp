@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Injected items: where their link lies, how a worker takes its share, and what happens when every worker is busy (INV-PRESS-1, scheduler.hpp).
 #include "scheduler/scheduler.hpp"
+#include "skua/detail/errand.hpp"
 #include "skua/detail/join.hpp"
 #include "skua/detail/task_header.hpp"
 
@@ -14,6 +15,7 @@ item& injected_link::next(item x) noexcept {
   case kind::ended_scope: return static_cast<join_base*>(static_cast<core::scope*>(p))->link();
   case kind::spawned: return static_cast<task_header*>(p)->link;
   case kind::walk: return static_cast<branch_record*>(p)->link;
+  case kind::errand: return static_cast<errand*>(p)->link;
   }
   SKUA_CHECK(false, "branches are never injected");
   return static_cast<operation*>(p)->next;

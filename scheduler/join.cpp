@@ -6,7 +6,9 @@
 // unwinds on a small stack).
 #include "skua/detail/join.hpp"
 #include "scheduler/scheduler.hpp"
+#include "skua/detail/errand.hpp"
 #include "skua/detail/failure_report.hpp"
+#include "skua/detail/group_state.hpp"
 #include "skua/error.hpp"
 #include <new>
 
@@ -108,20 +110,26 @@ void link_record(join_base& j, branch_record& r, record_reserve& reserve) noexce
   core::enter(j, r, tree, sink);
 }
 
-// A branch of `j`, not ended yet, stops the others: they see it at their next suspension point. Returns the old head.
+// As request_by_party(), for a branch of `j` that has not ended yet: its siblings see it at their next suspension point.
 std::uintptr_t request_by_branch(join_base& j, std::uintptr_t why) noexcept {
   stop_sink sink(*tl.owner);
-  std::uintptr_t const h = core::request(j, sink, why);
-  if ((h & core::head_stop) == 0) {
-    raise_attention();
-    j.head.fetch_or(core::head_counted, std::memory_order_relaxed);   // ordered before the join's end by the branch's own end
-  }
-  return h;
+  return request_by_party(j, sink, why);
 }
 
 std::uintptr_t original(std::uintptr_t up) noexcept { return (up & tag::mask) == tag::observed ? record_at(up)->up : up; }
 
 } // namespace
+
+std::uintptr_t request_by_party(join_base& j, stop_sink& sink, std::uintptr_t why) noexcept {
+  bool const may_be_first = (j.head.load(std::memory_order_relaxed) & core::head_stop) == 0;   // otherwise the one shared counter is left alone
+  if (may_be_first) raise_attention();   // before the bit, as in request_stop()
+  std::uintptr_t const h = core::request(j, sink, why);
+  if ((h & core::head_stop) == 0)
+    j.head.fetch_or(core::head_counted, std::memory_order_relaxed);   // ordered before the join's end by the party's own end
+  else if (may_be_first)
+    lower_attention();
+  return h;
+}
 
 branch_word& make_word(promise_base& b) {
   record_reserve reserve(records_needed(b));
@@ -367,16 +375,14 @@ namespace {
 std::coroutine_handle<> finish_root(std::uintptr_t up) noexcept {
   task_header& h = header_at(up);
   tl.current = nullptr;   // the root's frame is gone, but destructors of the callable and of the result may ask for the running task
-  if (h.kind->drop_call != nullptr) h.kind->drop_call(&h);
+  group_state* const group = h.kind->drop_call != nullptr ? h.kind->drop_call(&h) : nullptr;
   if (attention()) [[unlikely]] note_end(h);
   worker_counters::add(tl.counters.ended);
   using state = task_state<real_sync>;
   state::word const was = h.state.end();   // INV-TASK-4, 5: unless it was detached, the block may be gone from here on
-  if (was == state::running) return next_or_loop(next_local());
-  if (was == state::detached) {
-    h.kind->destroy(&h);
-    return next_or_loop(next_local());
-  }
+  if (was == state::detached) h.kind->destroy(&h);
+  if (group != nullptr) [[unlikely]] group->leave();   // S13: behind the result
+  if (was == state::running || was == state::detached) return next_or_loop(next_local());
   if (was & state::thread_waits) {
     wake_thread(*reinterpret_cast<thread_waiter*>(was & ~state::thread_waits));
     return next_or_loop(next_local());
@@ -458,6 +464,12 @@ std::coroutine_handle<> dispatch(item x) noexcept {
   }
   case kind::stopping: return dispatch_stopping(*static_cast<operation*>(p));
   case kind::walk: return continue_walk(*static_cast<branch_record*>(p));
+  case kind::errand: {
+    auto& e = *static_cast<errand*>(p);
+    tl.current = nullptr;   // it is nobody's
+    e.run(e);
+    return std::noop_coroutine();
+  }
   }
   SKUA_CHECK(false, "an item has a known kind");
   return std::noop_coroutine();
@@ -476,7 +488,14 @@ void stop_sink::ended(core::scope& s) noexcept {
   go_on(j);
 }
 
+void stop_sink::claimed(core::scope& s) noexcept {
+  auto& j = static_cast<special_join&>(static_cast<join_base&>(s));
+  if (j.decide == group_decides) group_claimed(j, *this);
+}
+
 void stop_sink::go_on(join_base& j) noexcept { add(reinterpret_cast<item>(&j) | kind::ended_scope); }
+
+void stop_sink::do_errand(errand& e) noexcept { add(e.as_item()); }
 
 void stop_sink::more(branch_word&, core::record& at) noexcept {
   add(reinterpret_cast<item>(static_cast<branch_record*>(&at)) | kind::walk);

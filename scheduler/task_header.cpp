@@ -23,14 +23,19 @@ namespace skua::detail {
 
 void request_stop(task_header& h, stop_reason why) noexcept {
   if (h.state.ended() || h.stop_requested()) return;
+  scheduler_lease const owner(h.owner_index.load(std::memory_order_relaxed));
+  if (owner.get() == nullptr) return;   // the task ended just now, and its runtime with it
+  stop_sink sink(*owner.get());
+  request_stop(h, why, sink, stop_sink::requester_allowance);
+}
+
+void request_stop(task_header& h, stop_reason why, stop_sink& sink, unsigned allowance) noexcept {
+  if (h.state.ended() || h.stop_requested()) return;
   stop_reason none = stop_reason::none;
   // release: pairs with the load in this_task::stop_reason(), which follows the stop bit.
   h.reason.compare_exchange_strong(none, why, std::memory_order_release, std::memory_order_relaxed);
-  scheduler_lease const owner(h.owner_index.load(std::memory_order_relaxed));
-  if (owner.get() == nullptr) return;   // the task ended just now, and its runtime with it
   raise_attention();   // before the bit: whoever runs the task looks for the bit only when it sees this
-  stop_sink sink(*owner.get());
-  if (!core::request(h, sink, stop_sink::requester_allowance)) return lower_attention();
+  if (!core::request(h, sink, allowance)) return lower_attention();
   // The task's end gives it back if it saw it; otherwise the end of the block does. `ended` stays: nobody may give it back twice.
   auto seen = task_header::not_counted;
   if (!h.stop_count.compare_exchange_strong(seen, task_header::counted, std::memory_order_acq_rel)) lower_attention();

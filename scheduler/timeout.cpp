@@ -12,15 +12,9 @@ verdict timeout_decides(special_join& j, bool from_outside) noexcept {
 }
 
 void timeout_fired(timer_entry& entry, stop_sink& sink) noexcept {
-  auto& t = static_cast<timeout_join&>(entry);
-  special_join& j = *t.join;
-  raise_attention();   // before the bit, as in request_stop()
-  std::uintptr_t const h = core::request(j, sink, core::head_won);
-  if (h & core::head_stop)
-    lower_attention();
-  else
-    j.head.fetch_or(core::head_counted, std::memory_order_relaxed);   // ordered before the join's end by arrive()
-  if (t.parties.arrive()) settle_elsewhere(j, sink);   // INV-TIMEOUT-1: the branch has ended and left the parent to us
+  auto& j = static_cast<timeout_join&>(entry);
+  request_by_party(j, sink, core::head_won);
+  if (j.parties.arrive()) settle_elsewhere(j, sink);   // INV-TIMEOUT-1: the branch has ended and left the parent to us
 }
 
 } // namespace skua::detail

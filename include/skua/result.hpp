@@ -4,6 +4,7 @@
 // For errors that are part of the day's work, where an exception for each would be too dear or too loud: a peer that resets its connection, a refused
 // connect in a loop over many.
 #pragma once
+#include "detail/any_awaitable.hpp"
 #include "io_error.hpp"
 #include "task.hpp"
 #include <cstddef>
@@ -13,6 +14,11 @@
 #include <utility>
 
 namespace skua {
+
+namespace detail {
+template <class A>
+inline constexpr bool reports_by_itself = false;   // as_result() has an overload for it
+}
 
 // The outcome of an operation: a T, or an error code. With operations that transfer bytes it also says how many were transferred, in either case.
 //
@@ -80,6 +86,13 @@ task<result<T>> as_result(task<T> operation) {
     error = e.code();
   }
   co_return result<T>(error, transferred);
+}
+
+// The same for any other awaitable: a handle, a future, a blocking call. (Reads and writes have a form of their own: tcp.hpp.)
+template <detail::other_awaitable A>
+  requires(!detail::reports_by_itself<std::remove_cvref_t<A>>)
+auto as_result(A&& a) {
+  return as_result(detail::as_task(static_cast<A&&>(a)));
 }
 
 } // namespace skua

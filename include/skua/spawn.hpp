@@ -81,7 +81,8 @@ public:
     }
     T await_resume() {
       detail::task_header& h = *block_;
-      if (h.outcome == detail::task_header::stopped) [[unlikely]] throw task_stopped{};
+      if (h.outcome == detail::task_header::stopped) [[unlikely]]
+        throw task_stopped(h.reason.load(std::memory_order_relaxed));   // relaxed: acquired with the end
       h.taken = true;
       if (h.outcome == detail::task_header::failed) [[unlikely]] std::rethrow_exception(std::exchange(block_->error(), nullptr));
       if constexpr (std::is_reference_v<T>)

@@ -57,8 +57,9 @@ inline detail::checkpoint_awaiter checkpoint() noexcept { return {}; }
 // same. On a worker only; false elsewhere. May throw bad_alloc while a stop is under way somewhere.
 inline bool stop_requested() { return detail::stop_requested(); }
 
-// Why; none if no stop was requested. What lies furthest out counts: a shutdown dominates a timeout.
-stop_reason why_stopped();
+// Why; none if no stop was requested. What lies furthest out counts: a shutdown dominates a timeout; what lies outside of a shield does not count.
+// to_string() has words for it.
+skua::stop_reason stop_reason();
 
 // Unique in the process, never reused; 0 outside a task.
 std::uint64_t id() noexcept;

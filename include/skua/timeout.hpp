@@ -6,6 +6,7 @@
 // with the parent; nobody waits.
 // detail/timeout_core.hpp counts the parties and decides the outcome (INV-TIMEOUT-1).
 #pragma once
+#include "detail/any_awaitable.hpp"
 #include "detail/single_join.hpp"
 #include "detail/timeout_core.hpp"
 #include "detail/timer.hpp"
@@ -17,28 +18,22 @@ namespace skua {
 
 namespace detail {
 
-struct timeout_join : timer_entry {
+struct timeout_join : special_join, timer_entry {
   timeout_parties<real_sync> parties;
-  special_join* join = nullptr;
 };
 verdict timeout_decides(special_join& j, bool from_outside) noexcept;   // scheduler/timeout.cpp
 
 template <class T>
-class [[nodiscard("timeout does nothing until it is awaited")]] timeout_awaiter : single_join<T>, timeout_join {
-  using base = single_join<T>;
+class [[nodiscard("timeout does nothing until it is awaited")]] timeout_awaiter : protected single_join<T, timeout_join> {
+  using base = single_join<T, timeout_join>;
 
 public:
+  using value_type = T;
   timeout_awaiter(std::uint64_t deadline, task<T>&& t) : base(std::move(t)) { this->deadline_ns = deadline; }
   using base::await_ready;
   SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
-    if (attention() && stopped_at_fork()) [[unlikely]] return unwind(h.address());
-    this->prepare(h, 0);
-    this->arrived = branch_arrived;
-    this->decide = timeout_decides;
-    this->join = this;
-    arm_timeout(*this, this->deadline_ns);
-    return this->enter_branch();
+    return start(h, true);
   }
   SKUA_INLINE T await_resume() {
     if (this->lost_its_value() && !any_failed(*this)) [[unlikely]] {
@@ -49,9 +44,22 @@ public:
     return this->take_or_rethrow();
   }
 
+protected:
+  // `armed` false: its timer would never come first (deadline.hpp).
+  SKUA_INLINE std::coroutine_handle<> start(std::coroutine_handle<> h, bool armed) {
+    if (attention() && stopped_at_fork()) [[unlikely]] return unwind(h.address());
+    this->prepare(h, 0);
+    this->decide = timeout_decides;
+    if (armed) {
+      this->arrived = branch_arrived;
+      arm_timeout(*this, this->deadline_ns);
+    }
+    return this->enter_branch();
+  }
+
 private:
   static bool branch_arrived(special_join& j) noexcept {
-    auto& self = static_cast<timeout_awaiter&>(j);
+    auto& self = static_cast<timeout_join&>(j);
     return disarm_timer(self) || self.parties.arrive();
   }
 };
@@ -97,11 +105,21 @@ template <class Rep, class Period, class T>
 SKUA_INLINE detail::timeout_awaiter<T> timeout(std::chrono::duration<Rep, Period> d, task<T> t) {
   return detail::timeout_awaiter<T>(detail::deadline_after(d), std::move(t));
 }
+// Of any other awaitable (detail/any_awaitable.hpp): timeout(5s, stream.read_some(b)), timeout(5s, handle). A handle that is moved in is dropped
+// when the time is up, and its task stopped; one that is not is only no longer awaited.
+template <class Rep, class Period, detail::other_awaitable A>
+auto timeout(std::chrono::duration<Rep, Period> d, A&& a) {
+  return timeout(d, detail::as_task(static_cast<A&&>(a)));
+}
 // The same, with an absolute time of skua::clock.
 template <class T>
 SKUA_INLINE detail::timeout_awaiter<T> timeout_at(clock::time_point deadline, task<T> t) {
   auto const ns = deadline.time_since_epoch().count();
   return detail::timeout_awaiter<T>(ns < 0 ? 0 : static_cast<std::uint64_t>(ns), std::move(t));
+}
+template <detail::other_awaitable A>
+auto timeout_at(clock::time_point deadline, A&& a) {
+  return timeout_at(deadline, detail::as_task(static_cast<A&&>(a)));
 }
 
 } // namespace skua

@@ -13,6 +13,7 @@
 // Errors: what a branch throws; bad_alloc before any branch has started; usage_error for a task that was awaited before.
 // Lifetime: the tasks' frames are gone when it returns, on every path.
 #pragma once
+#include "detail/any_awaitable.hpp"
 #include "detail/single_join.hpp"
 #include "task.hpp"
 #include <array>
@@ -220,6 +221,13 @@ detail::when_all_range<T> when_all(std::vector<task<T>> tasks) {
   return detail::when_all_range<T>(std::move(tasks));
 }
 
+// Any awaitables, not only tasks: when_all(stream.write_all(a), handle, skua::sleep_for(1s)). detail/any_awaitable.hpp says how they are kept.
+template <detail::awaitable... A>
+  requires(detail::other_awaitable<A> || ...)
+auto when_all(A&&... a) {
+  return detail::when_all_tuple<detail::awaited<A>...>(detail::as_task(static_cast<A&&>(a))...);
+}
+
 // Any range whose elements are tasks; they are moved from.
 template <std::ranges::input_range R>
   requires(!std::is_lvalue_reference_v<R>) && requires { typename std::ranges::range_value_t<R>::promise_type; }
@@ -227,6 +235,12 @@ auto when_all(R&& range) {
   std::vector<std::ranges::range_value_t<R>> tasks;
   for (auto&& t : range) tasks.push_back(std::move(t));
   return when_all(std::move(tasks));
+}
+// Of other awaitables (handles, futures): as when_all() of the elements one by one, moved if the range is an rvalue, in place if it is not.
+template <std::ranges::input_range R>
+  requires detail::range_of_awaitables<R>
+auto when_all(R&& range) {
+  return when_all(detail::as_tasks(static_cast<R&&>(range)));
 }
 
 } // namespace skua

@@ -12,6 +12,7 @@
 // Protocol: a branch has its record from the start (flag `race`); at its end with a value it sets head_won, and whoever set it first stops the
 // scope. The winner's record has `race` cleared (join.cpp).
 #pragma once
+#include "detail/any_awaitable.hpp"
 #include "detail/single_join.hpp"
 #include "error.hpp"
 #include "task.hpp"
@@ -180,6 +181,18 @@ detail::when_any_tuple<T...> when_any(task<T>... tasks) {
 template <class T>
 detail::when_any_range<T> when_any(std::vector<task<T>> tasks) {
   return detail::when_any_range<T>(std::move(tasks));
+}
+
+// Any awaitables, not only tasks, and ranges of them; detail/any_awaitable.hpp says how they are kept. The result of one that loses is lost.
+template <detail::awaitable... A>
+  requires(detail::other_awaitable<A> || ...)
+auto when_any(A&&... a) {
+  return detail::when_any_tuple<detail::awaited<A>...>(detail::as_task(static_cast<A&&>(a))...);
+}
+template <std::ranges::input_range R>
+  requires detail::range_of_awaitables<R>
+auto when_any(R&& range) {
+  return when_any(detail::as_tasks(static_cast<R&&>(range)));
 }
 
 } // namespace skua

@@ -309,7 +309,7 @@ TEST_F(Spawn, dropped_handle_requests_stop_and_does_not_wait__S12) {
         witness w(gone);
         struct asks {
           skua::stop_reason& to;
-          ~asks() { to = skua::this_task::why_stopped(); }
+          ~asks() { to = skua::this_task::stop_reason(); }
         } a{why};
         co_await never();
       });

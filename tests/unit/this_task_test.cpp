@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a task can ask and do about itself: yield, checkpoint, stop_requested, why_stopped, id, name.
+// What a task can ask and do about itself: yield, checkpoint, stop_requested, stop_reason, id, name.
 #include "skua/this_task.hpp"
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
@@ -89,7 +89,7 @@ TEST_F(ThisTask, outside_a_task_it_has_no_identity_and_no_stop) {
   EXPECT_EQ(skua::this_task::id(), 0u);
   EXPECT_EQ(skua::this_task::name(), "");
   EXPECT_FALSE(skua::this_task::stop_requested());
-  EXPECT_EQ(skua::this_task::why_stopped(), stop_reason::none);
+  EXPECT_EQ(skua::this_task::stop_reason(), stop_reason::none);
 }
 
 TEST_F(ThisTask, stop_of_another_task_is_not_its_own) {
@@ -153,14 +153,14 @@ TEST_F(ThisTask, name_is_what_spawn_was_given) {
 // Asks while it is unwound.
 struct asks_why {
   stop_reason* to;
-  ~asks_why() { *to = skua::this_task::why_stopped(); }
+  ~asks_why() { *to = skua::this_task::stop_reason(); }
 };
 task<> asks_in_the_end(stop_reason& to) {
   asks_why a{&to};
   co_await never();
 }
 
-TEST_F(ThisTask, why_stopped_tells_requests_drops_siblings_timeouts_and_shutdown_apart) {
+TEST_F(ThisTask, stop_reason_tells_requests_drops_siblings_timeouts_and_shutdown_apart) {
   stop_reason requested{}, dropped{}, sibling{}, loser{}, timed_out{}, shutdown{};
   auto body = [&]() -> task<> {
     auto h = skua::spawn(asks_in_the_end, std::ref(requested));
@@ -175,7 +175,7 @@ TEST_F(ThisTask, why_stopped_tells_requests_drops_siblings_timeouts_and_shutdown
     EXPECT_THROW(co_await skua::when_all(asks_in_the_end(sibling), fail_after(2, "x")), std::runtime_error);
     co_await skua::when_any(asks_in_the_end(loser), value_after(2, 1));
     EXPECT_THROW(co_await skua::timeout(1ms, asks_in_the_end(timed_out)), skua::timeout_error);
-    EXPECT_EQ(skua::this_task::why_stopped(), stop_reason::none);
+    EXPECT_EQ(skua::this_task::stop_reason(), stop_reason::none);
   };
   rt.block_on(body);
   EXPECT_EQ(requested, stop_reason::requested);
@@ -188,7 +188,7 @@ TEST_F(ThisTask, why_stopped_tells_requests_drops_siblings_timeouts_and_shutdown
   EXPECT_EQ(shutdown, stop_reason::shutdown);
 }
 
-TEST_F(ThisTask, why_stopped_names_the_outermost_cause) {
+TEST_F(ThisTask, stop_reason_names_the_outermost_cause) {
   stop_reason inner{}, outer{};
   auto body = [&]() -> task<> {
     auto two = [&](auto near, auto far, stop_reason& to) -> task<> {

@@ -87,6 +87,13 @@ SKUA_COLD std::coroutine_handle<> resume_parent_slow(join_base& j) noexcept;
 SKUA_NOINLINE std::coroutine_handle<> surrender(join_base& j, item x) noexcept;
 SKUA_NOINLINE std::coroutine_handle<> finish_other(std::uintptr_t up) noexcept;
 
+// A party of `j` (a branch that has not ended, a timer, a task of a group) stops its branches. Returns the old head.
+std::uintptr_t request_by_party(join_base& j, stop_sink& sink, std::uintptr_t why) noexcept;
+
+// The join of a task group (task_group.cpp): its rule, by which it is known; and a stop request from outside has come to it.
+verdict group_decides(special_join& j, bool from_outside) noexcept;
+void group_claimed(special_join& j, stop_sink& sink) noexcept;
+
 // The join has ended on a thread that may be no worker: a worker will go on with the parent, by way of the sink.
 void settle_elsewhere(join_base& j, stop_sink& sink) noexcept;
 

@@ -123,6 +123,7 @@ SKUA_INLINE bool spend_budget() noexcept {
 }
 
 struct join_base;
+struct errand;
 
 // Collects what a stop request finds, and hands it to the workers in batches. No user code runs here, nothing is allocated (S2).
 class stop_sink {
@@ -132,6 +133,8 @@ public:
   stop_sink(stop_sink const&) = delete;
   void stopping(core::operation& o) noexcept { add(item_of(static_cast<operation&>(o), kind::stopping)); }
   void ended(core::scope& s) noexcept;                              // join.cpp: a walker was inside, so a stop has come from outside
+  void claimed(core::scope& s) noexcept;                            // join.cpp
+  void do_errand(errand& e) noexcept;                               // join.cpp
   void go_on(join_base& j) noexcept;                                // join.cpp: the same for a join that ended without one
   void more(branch_word& top, core::record& at) noexcept;           // join.cpp
   static constexpr unsigned requester_allowance = 64;               // records that a requester visits itself (S2); a guess

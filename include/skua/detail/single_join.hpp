@@ -20,36 +20,41 @@ SKUA_INLINE result_of<T> take_result(branch_slot<stored<T>>& s) {
     return take_slot(s);
 }
 
-template <class T>
-class single_join : protected special_join {
+// `Base`: special_join, or what derives from it and is the same for all T.
+template <class T, class Base = special_join>
+class single_join : protected Base {
 public:
   explicit single_join(task<T>&& t) {
     slot_.frame = t.release_checked();
-    parent = nullptr;
+    this->parent = nullptr;
   }
   single_join(single_join const&) = delete;
   ~single_join() {
-    if (parent == nullptr) [[unlikely]] handle_of(slot_.frame).destroy();   // never awaited, or stopped before it began
+    if (this->parent == nullptr) [[unlikely]] handle_of(slot_.frame).destroy();   // never awaited, or stopped before it began
   }
   bool await_ready() const noexcept { return false; }
 
 protected:
   // Everything but the first transfer. `bits`: of the head, beside head_special.
   SKUA_INLINE void prepare(std::coroutine_handle<> h, std::uintptr_t bits) noexcept {
-    parent = h.address();
-    parent_branch = tl.current;
+    this->parent = h.address();
+    this->parent_branch = tl.current;
     this->head.store(bits | core::head_special, std::memory_order_relaxed);   // published with the branch, when it suspends
-    lost = 0;
-    count.start(1);
+    this->lost = 0;
+    this->count.start(1);
   }
-  SKUA_INLINE std::coroutine_handle<> enter_branch() noexcept {
+  SKUA_INLINE promise_base& place_branch() noexcept {
     promise_base& p = promise_at(slot_.frame);
     p.up = reinterpret_cast<std::uintptr_t>(static_cast<join_base*>(this)) | tag::home;
     p.out = &slot_;
+    return p;
+  }
+  SKUA_INLINE std::coroutine_handle<> enter_branch() noexcept {
+    promise_base& p = place_branch();
     tl.current = &p;
     return handle_of(p.frame());
   }
-  bool lost_its_value() const noexcept { return lost != 0; }
+  bool lost_its_value() const noexcept { return this->lost != 0; }
   // After the branch failed or came to a value.
   SKUA_INLINE T take_or_rethrow() {
     if (any_failed(*this)) [[unlikely]] rethrow_first_failure(*this);

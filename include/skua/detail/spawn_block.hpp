@@ -111,8 +111,9 @@ void destroy_block(task_header* h) noexcept {
   free_task_block(h);
 }
 template <class T, class Call>
-void drop_call(task_header* h) noexcept {
+group_state* drop_call(task_header* h) noexcept {
   static_cast<spawn_block<T, Call>*>(h)->call.~Call();
+  return nullptr;
 }
 
 template <class T, class Call>

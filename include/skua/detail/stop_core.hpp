@@ -6,6 +6,8 @@
 //     sink.stopping(operation&)       taken by a stop request: a worker must call dispatch_stopping() on it
 //     sink.ended(scope&)              all branches arrived while a walker was inside: a worker must go on with the parent
 //     sink.more(branch_word& top, record& at)   the walk's allowance is used up: a worker must call resume_walk(top, at)
+//     sink.claimed(scope&)        optional: a request from outside has come to this special scope, the first that stops it. Called once at most,
+//                                 while the scope cannot end (INV-STOP-5): a group hears of it here (group_core.hpp)
 //
 // branch_word.word: one word per branch that has suspended; says what the branch waits for
 //     bit 0  stop    requested; sticky (level-triggered, S4)
@@ -156,7 +158,7 @@ struct stop_core {
   static bool request(branch_word& r, Sink& sink, unsigned allowance = ~0u) noexcept {
     bool first = false;
     if (scope* s = mark(r, sink, first)) {
-      if (record* below = claim_from_outside(*s)) {
+      if (record* below = claim_from_outside(*s, sink)) {
         below->above = nullptr;
         walk(below, &r, sink, allowance);
       } else
@@ -216,7 +218,7 @@ struct stop_core {
       if (place.outer == nullptr) {
         word const w = place.word->word_.fetch_or(of(*at) | inner, acq_rel);   // "connect"
         if (w & stop) {
-          if (record* below = claim_from_outside(*at)) {
+          if (record* below = claim_from_outside(*at, sink)) {
             below->above = nullptr;
             walk(below, nullptr, sink, ~0u);
           }
@@ -252,9 +254,13 @@ private:
   }
 
   // Sets the scope's stop bit on behalf of a request from further out. The list, if this was the first request.
-  static record* claim_from_outside(scope& s) noexcept {
+  template <class Sink>
+  static record* claim_from_outside(scope& s, Sink& sink) noexcept {
     if (s.head.load(relaxed) & head_shield) return nullptr;
     word const h = s.head.fetch_or(head_stop, acq_rel);   // acquire: the records in the list
+    if constexpr (requires { sink.claimed(s); }) {
+      if ((h & (head_stop | head_special)) == head_special) sink.claimed(s);
+    }
     return h & head_stop ? nullptr : list(h);
   }
 
@@ -275,7 +281,7 @@ private:
       if (allowance-- == 0) return sink.more(*top, *r);
       bool first;
       if (scope* s = mark(*r, sink, first)) {
-        if (record* below = claim_from_outside(*s)) {
+        if (record* below = claim_from_outside(*s, sink)) {
           below->above = r;
           r = below;
           continue;

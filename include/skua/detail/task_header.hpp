@@ -11,26 +11,13 @@
 // INV-TASK-3  A header whose `state` an enumerator has read as not `done` is not taken apart before the enumeration has finished: whoever frees the
 //             block sets `done`, then looks whether somebody enumerates, and waits (frame_pool.hpp, INV-POOL-5).
 #pragma once
+#include "../stop_reason.hpp"
 #include "operation.hpp"
 #include "task_state.hpp"
 #include <atomic>
 #include <cstdint>
 #include <source_location>
 #include <string_view>
-
-namespace skua {
-
-// Why a stop was requested.
-enum class stop_reason : unsigned char {
-  none,       // no stop was requested
-  requested,  // join_handle::request_stop()
-  dropped,    // the join_handle was dropped (S12)
-  sibling,    // another branch of the same when_all failed or was stopped, or another branch of when_any won
-  timed_out,  // a timeout around it fired
-  shutdown    // the runtime is shutting down
-};
-
-} // namespace skua
 
 namespace skua::detail {
 
@@ -41,9 +28,14 @@ struct task_context {
 };
 
 struct task_header;
+struct special_join;
+class group_state;
 struct task_kind {
   void (*destroy)(task_header*) noexcept;      // result (reported if it is a failure that nobody took) and block
-  void (*drop_call)(task_header*) noexcept;    // callable and arguments, when the task has ended; null: trivial
+  // Callable and arguments, when the task has ended; null: trivial. Returns the group that it is a party of, which hears of it (leave) when the task's
+  // end is complete, its result too; null: none.
+  group_state* (*drop_call)(task_header*) noexcept;
+  special_join* (*scope)(task_header*) noexcept = nullptr;   // the group that it belongs to, which it never outlives; null: none
 };
 
 struct alignas(16) task_header : branch_word {
@@ -97,6 +89,8 @@ SKUA_INLINE void note_waiting(std::uintptr_t up, operation_kind const& kind) noe
 
 // Any thread that holds a handle. Never blocks, runs no user code, allocates nothing (S2). Idempotent; nothing if the task has ended.
 void request_stop(task_header& h, stop_reason why) noexcept;
+// The same; what it finds goes to `sink`, which is of the task's own runtime. Visits at most `allowance` branches itself.
+void request_stop(task_header& h, stop_reason why, stop_sink& sink, unsigned allowance) noexcept;
 
 // The task has ended: gives its stop request back to the attention word.
 void note_end(task_header& h) noexcept;

@@ -62,6 +62,9 @@ public:
   }
 };
 
+template <class T>
+inline constexpr bool reports_by_itself<transfer<T>> = true;
+
 } // namespace skua::detail
 
 namespace skua {

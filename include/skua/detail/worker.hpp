@@ -13,6 +13,7 @@
 //     spawned        a task_header whose task has not started
 //     token_branch   as branch, but it carries its join's token: sent through the worker loop for fairness (S21)
 //     walk           a branch_record at which a stop request is to be continued (S2)
+//     errand         a piece of work that a join wants done by a worker (errand.hpp)
 //
 // Thread-local state: `constinit`, trivially destructible, initial-exec: one %fs-relative access each, no wrapper. Every supported compiler
 // re-reads it after a suspension (tests/unit/thread_local_test.cpp); docs/decisions/003-thread-local.md.
@@ -32,7 +33,7 @@ struct task_header;
 class scheduler;   // scheduler/scheduler.hpp
 
 namespace kind {
-inline constexpr item branch = 0, woken = 1, ended_scope = 2, stopping = 3, spawned = 4, token_branch = 5, walk = 6, mask = 7;
+inline constexpr item branch = 0, woken = 1, ended_scope = 2, stopping = 3, spawned = 4, token_branch = 5, walk = 6, errand = 7, mask = 7;
 }
 
 // The words of a scheduler that inlined code reads. A scheduler derives from it.

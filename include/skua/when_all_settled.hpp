@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// when_all_settled: run concurrently, await all, and say of each how it ended.
+#pragma once
+#include "detail/any_awaitable.hpp"
+#include "outcome.hpp"
+#include "shield.hpp"
+#include "when_all.hpp"
+#include <ranges>
+#include <utility>
+#include <vector>
+
+namespace skua {
+
+// As when_all(), but a branch that fails disturbs nobody: the results are a tuple (for a range, a vector) of outcome<T>.
+//
+// When a stop from outside, or a timeout around it, comes before all have ended, the rest is stopped, and the outcomes are delivered all the same: values that
+// were there, and stopped() for the others. So `timeout(1s, when_all_settled(std::move(replicas)))` gives what came within a second. After a stop of the task
+// the next suspension point ends it.
+//
+// Thread safety, lifetime: as when_all(). Stop: the fork is a suspension point; then as above. Errors: bad_alloc.
+//
+//     auto [user, ads] = co_await skua::when_all_settled(load_user(id), load_ads(id));
+//     if (ads.failed()) ..
+template <detail::awaitable... A>
+auto when_all_settled(A&&... a) {
+  static_assert(sizeof...(A) > 0, "when_all_settled() of nothing");
+  return when_all(detail::settled(detail::as_task(static_cast<A&&>(a)))...);
+}
+template <class T>
+auto when_all_settled(std::vector<task<T>> tasks) {
+  std::vector<task<outcome<T>>> all;
+  all.reserve(tasks.size());
+  for (auto& t : tasks) all.push_back(detail::settled(std::move(t)));
+  return when_all(std::move(all));
+}
+template <std::ranges::input_range R>
+  requires detail::range_of_awaitables<R>
+auto when_all_settled(R&& range) {
+  return when_all_settled(detail::as_tasks(static_cast<R&&>(range)));
+}
+
+} // namespace skua

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cold half of task groups: who starts, who is told of a stop, who goes on. detail/group_core.hpp has the protocol.
+//
+// Everything here runs on workers, but for group_claimed() and request_stop(), which leave the work to an errand elsewhere.
+#include "skua/task_group.hpp"
+#include "scheduler/scheduler.hpp"
+#include "skua/detail/failure_report.hpp"
+#include "skua/finally.hpp"
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace skua::detail {
+
+struct group_state::failure_node {
+  std::exception_ptr error;
+  failure_node* next;
+};
+
+namespace {
+constexpr unsigned told_at_once = 4;         // tasks told under the lock, and the branches of each that are visited there; guesses
+constexpr unsigned visited_each = 4;
+} // namespace
+
+group_state::~group_state() {
+  while (others_ != nullptr) delete std::exchange(others_, others_->next);
+}
+
+void group_state::open(group_join& j, promise_base& body) {
+  j.arrived = body_arrived;
+  j.decide = group_decides;
+  j.group = this;
+  join_ = &j;
+  owner_ = tl.owner;
+  parties.open(limit_);
+  make_word(body);
+}
+
+// ---------------------------------------------------------------------------------------------- tasks come and go
+
+void end_unstarted(task_header& h, stop_reason why) noexcept {
+  handle_of(h.promise()->frame()).destroy();
+  h.outcome = task_header::stopped;
+  h.reason.store(why, std::memory_order_relaxed);   // published by end()
+  if (h.kind->drop_call != nullptr) (void)h.kind->drop_call(&h);   // it has not joined
+  [[maybe_unused]] auto const was = h.state.end();
+  SKUA_DCHECK(was == task_state<real_sync>::running, "nobody has its handle yet");
+}
+
+void group_state::adopt(group_member& m, task_header& h) noexcept {
+  m.group = this;
+  m.task = &h;
+  worker_counters::add(tl.counters.spawned);   // before it can end
+  switch (parties.join(m)) {
+  case group_parties::joined::start: return schedule_here(reinterpret_cast<item>(&h) | kind::spawned);
+  case group_parties::joined::wait: return;
+  case group_parties::joined::refused: break;
+  }
+  m.group = nullptr;
+  end_unstarted(h, static_cast<stop_reason>(parties.stopping()));
+  worker_counters::add(tl.counters.ended);
+}
+
+// What leave() and after_stop() leave to the caller. Not of the group any more.
+void group_state::fulfil(group_parties::duties const& d) noexcept {
+  if (d.start != nullptr) schedule_here(reinterpret_cast<item>(static_cast<group_member*>(d.start)->task) | kind::spawned);
+  for (group_parties::sleeper* s = d.wake; s != nullptr;) {
+    auto& op = static_cast<group_operation&>(*s);
+    s = s->behind;   // before the operation is completed: its frame may go then
+    complete_and_schedule(*tl.owner, op);
+  }
+}
+
+void group_state::forget(group_member& m, std::exception_ptr failure) noexcept {
+  bool stopped = m.task->outcome == task_header::stopped;
+  if (failure && !(stopped = is_echo(failure))) {
+    add_failure(std::move(failure));
+    if (on_error_ == on_error::stop_rest) stop(stop_reason::sibling, 0);   // as a party
+  }
+  if (stopped && parties.stopping() == static_cast<unsigned char>(stop_reason::parent))
+    cut_short_.store(true, std::memory_order_relaxed);
+  parties.forget(m);
+}
+
+void group_state::leave() noexcept {
+  group_parties::duties const d = parties.leave();
+  if (!d.last) return fulfil(d);
+  stop_sink sink(*tl.owner);
+  settle_elsewhere(*join_, sink);   // INV-GROUP-1
+}
+
+bool group_state::body_arrived(special_join& j) noexcept {
+  group_state& g = *static_cast<group_join&>(j).group;
+  if (j.lost != 0) {   // failed or stopped: the tasks end with it
+    stop_reason why = stop_reason::parent;
+    std::exception_ptr e = std::exchange(first_lost(j)->error, nullptr);
+    if (e && !g.is_echo(e)) {
+      g.add_failure(std::move(e));
+      why = stop_reason::sibling;
+    }
+    g.stop(why, 0);
+  }
+  return g.parties.arrive();
+}
+
+// ---------------------------------------------------------------------------------------------- stop
+
+// A party, on a worker.
+void group_state::stop(stop_reason why, std::uintptr_t bits) noexcept {
+  if (parties.begin_stop(false, static_cast<unsigned char>(why)) == group_parties::stopped::nothing) return;
+  {
+    stop_sink sink(*tl.owner);
+    request_by_party(*join_, sink, bits);
+  }
+  tell(why);
+}
+
+void group_state::tell(stop_reason why) noexcept {
+  for (bool more = true; more;) {
+    stop_sink sink(*tl.owner);   // flushed behind the lock, unless very much is found
+    more = parties.tell(told_at_once, [&](group_parties::member& m) noexcept {
+      detail::request_stop(*static_cast<group_member&>(m).task, why, sink, visited_each);
+    });
+  }
+  for (;;) {
+    group_parties::duties const d = parties.after_stop();
+    if (d.start == nullptr && d.wake == nullptr) return;
+    fulfil(d);
+  }
+}
+
+void group_state::request_stop() noexcept {
+  if (tl.owner == owner_) return stop(stop_reason::requested, core::head_won);
+  if (parties.begin_stop(true, static_cast<unsigned char>(stop_reason::requested)) == group_parties::stopped::nothing) return;
+  errand_bits_ = core::head_won;
+  stop_sink sink(*owner_);
+  sink.do_errand(errand_);
+}
+
+void group_claimed(special_join& j, stop_sink& sink) noexcept {
+  group_state& g = *static_cast<group_join&>(j).group;
+  if (g.parties.begin_stop(true, static_cast<unsigned char>(stop_reason::parent)) == group_parties::stopped::tell) sink.do_errand(g.errand_);
+}
+
+void group_state::run_errand(errand& e) noexcept {
+  group_state& g = *reinterpret_cast<group_state*>(reinterpret_cast<char*>(&e) - offsetof(group_state, errand_));
+  {
+    stop_sink sink(*tl.owner);
+    request_by_party(*g.join_, sink, g.errand_bits_);   // the body; if a walker was here, it has heard
+  }
+  g.tell(static_cast<stop_reason>(g.parties.stopping()));
+  if (!g.parties.arrive()) return;
+  stop_sink sink(*tl.owner);
+  settle_elsewhere(*g.join_, sink);   // INV-GROUP-1
+}
+
+// ---------------------------------------------------------------------------------------------- how it ends
+
+verdict group_decides(special_join& j, bool from_outside) noexcept {
+  group_state const& g = *static_cast<group_join&>(j).group;
+  if (g.failed() || !from_outside) return verdict::resume;
+  return j.lost != 0 || g.cut_short_.load(std::memory_order_relaxed) ? verdict::unwind : verdict::resume;   // as in a when_all (S8)
+}
+
+// In a group that is being stopped, who awaits one of its tasks may have task_stopped for it before the stop comes to himself: that is the stop, and no
+// failure.
+bool group_state::is_echo(std::exception_ptr const& e) noexcept {
+  if (parties.stopping() == 0) return false;
+  try {
+    std::rethrow_exception(e);
+  } catch (task_stopped const&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+void group_state::add_failure(std::exception_ptr e) noexcept {
+  auto* const node = new (std::nothrow) failure_node{e, nullptr};   // failing needs no memory (S26): a further one that finds none is reported instead
+  {
+    std::lock_guard const g(failures_lock_);
+    if (first_ == nullptr) {
+      first_ = std::move(e);
+      e = nullptr;
+    } else {
+      bool known = first_ == e;   // a task's failure that the body has rethrown
+      for (failure_node* n = others_; n != nullptr; n = n->next) known |= n->error == e;
+      if (known) {
+        e = nullptr;
+      } else if (node != nullptr) {
+        node->next = others_;
+        others_ = node;
+        return;
+      }
+    }
+  }
+  delete node;
+  if (e) report_failure(*tl.owner, failure_report{std::move(e), current_task()});
+}
+
+void group_state::throw_failures() {
+  if (others_ == nullptr && on_error_ == on_error::stop_rest) std::rethrow_exception(std::exchange(first_, nullptr));
+  std::vector<std::exception_ptr> all;
+  try {
+    std::size_t n = 1;
+    for (failure_node* f = others_; f != nullptr; f = f->next) ++n;
+    all.resize(n);
+    for (failure_node* f = others_; f != nullptr; f = f->next) all[--n] = f->error;
+    all[0] = first_;
+  } catch (std::bad_alloc const&) {
+    for (failure_node* f = others_; f != nullptr; f = f->next) report_failure(*tl.owner, failure_report{f->error, current_task()});
+    std::rethrow_exception(std::exchange(first_, nullptr));
+  }
+  throw task_group_error(std::move(all));
+}
+
+void no_concurrency() { throw usage_error("skua: a task group with a max_concurrency of 0 would never run anything"); }
+
+// ---------------------------------------------------------------------------------------------- finally
+
+void throw_cleanup_failed(std::exception_ptr cleanup, std::exception_ptr awaited) {
+  try {
+    std::rethrow_exception(std::move(awaited));
+  } catch (...) {
+    throw cleanup_failed(std::move(cleanup));   // its std::nested_exception takes the one that is being handled
+  }
+}
+
+} // namespace skua::detail
