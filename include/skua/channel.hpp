@@ -85,33 +85,39 @@ class [[nodiscard("recv() does nothing until it is awaited")]] recv_awaiter : re
   using state = typename Kind::state;
 
 public:
-  explicit recv_awaiter(state* s) noexcept : receiving<value>(receive_kind, s) {}
+  SKUA_INLINE explicit recv_awaiter(state* s) noexcept : state_(s) {}
+  recv_awaiter(recv_awaiter const&) = delete;
   SKUA_INLINE bool await_ready() noexcept {
-    return !attention() && !at().looks_empty() && spend_budget() && at().try_receive(this->message);
+    return !attention() && !state_->looks_empty() && spend_budget() && state_->try_receive(this->message);
   }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
-    if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
-    this->owner = tl.owner;
+    channel_waiter& w = *std::construct_at(&waiter_, receive_kind, state_, static_cast<receiving<value>*>(this));
+    if (!begin(w, h)) [[unlikely]] return unwind(h.address());
+    w.owner = tl.owner;
     taken_waiter taken;
     {
-      locked_scope const g(at().lock_);
-      if (!at().receive_locked(this->message, taken)) {
-        at().receivers_.push_back(*this);
+      locked_scope const g(state_->lock_);
+      if (!state_->receive_locked(this->message, taken)) {
+        state_->receivers_.push_back(w);
         h = nullptr;
       }
     }
-    if (h == nullptr) return suspend(*this);   // INV-WAIT-4: it may be gone
+    if (h == nullptr) return suspend(w);   // INV-WAIT-4: it may be gone
     taken.wake();
-    return go_on_fairly(*this);
+    return go_on_fairly(w);
   }
   SKUA_INLINE std::optional<T> await_resume() {
     if (!this->message) return std::nullopt;
     return std::optional<T>(std::move(in_cell<T>(Kind::cell(*this->message))));
   }
 
-  // For select.
-  state& at() const noexcept { return static_cast<state&>(*this->channel); }
-  receiving<value>& waiting() noexcept { return *this; }
+  state& at() const noexcept { return *state_; }   // for select
+
+private:
+  state* state_;
+  union {
+    channel_waiter waiter_;
+  };
 };
 
 template <class T, class Kind>
@@ -120,27 +126,29 @@ class [[nodiscard("send() does nothing until it is awaited")]] send_awaiter : se
   using state = typename Kind::state;
 
 public:
-  send_awaiter(state* s, value&& v) noexcept : sending<value>(send_kind, s, std::move(v)) {}
+  SKUA_INLINE send_awaiter(state* s, value&& v) noexcept : sending<value>(std::move(v)), state_(s) {}
+  send_awaiter(send_awaiter const&) = delete;
   SKUA_INLINE bool await_ready() noexcept {
-    if (attention() || at().looks_full() || !spend_budget()) return false;
-    return (this->status = at().try_send(this->message)) == send_status::sent;
+    if (attention() || state_->looks_full() || !spend_budget()) return false;
+    return (this->status = state_->try_send(this->message)) == send_status::sent;
   }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
-    if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
-    this->owner = tl.owner;
+    channel_waiter& w = *std::construct_at(&waiter_, send_kind, state_, static_cast<sending<value>*>(this));
+    if (!begin(w, h)) [[unlikely]] return unwind(h.address());
+    w.owner = tl.owner;
     taken_waiter taken;
     {
-      locked_scope const g(at().lock_);
-      this->status = at().send_locked(this->message, taken);
+      locked_scope const g(state_->lock_);
+      this->status = state_->send_locked(this->message, taken);
       if (this->status == send_status::full) {
         this->status = send_status::closed;   // unless somebody takes the message
-        at().senders_.push_back(*this);
+        state_->senders_.push_back(w);
         h = nullptr;
       }
     }
-    if (h == nullptr) return suspend(*this);   // INV-WAIT-4: it may be gone
+    if (h == nullptr) return suspend(w);   // INV-WAIT-4: it may be gone
     taken.wake();
-    return go_on_fairly(*this);
+    return go_on_fairly(w);
   }
   SKUA_INLINE send_result<T> await_resume() noexcept {
     if (this->status == send_status::sent) [[likely]] return {};
@@ -148,8 +156,14 @@ public:
   }
 
   // For select.
-  state& at() const noexcept { return static_cast<state&>(*this->channel); }
-  sending<value>& waiting() noexcept { return *this; }
+  state& at() const noexcept { return *state_; }
+  value&& take() noexcept { return std::move(this->message); }
+
+private:
+  state* state_;
+  union {
+    channel_waiter waiter_;
+  };
 };
 
 // A counted reference to a state; Sends, Receives: the rights it stands for.

@@ -5,7 +5,8 @@
 //     co_await requests.send({question, std::move(reply)});
 //     if (auto a = co_await answer.recv()) use(*a);            // none: whoever had the request dropped it
 //
-// Both ends share one small block, from the pool that coroutine frames come from. The protocol is the future's: detail/future_core.hpp. Unlike a promise,
+// Both ends share one small block, from the pool that coroutine frames come from. The protocol is the future's: detail/future_core.hpp; one sender has
+// nobody to claim the outcome against, and sending and leaving are one step. Unlike a promise,
 // it says by a value, not by an exception, that the other side is gone, and a message that nobody will see comes back to its sender.
 #pragma once
 #include "channel.hpp"
@@ -77,7 +78,6 @@ public:
   send_result<T> send(T v) {
     auto* const s = std::exchange(state_, nullptr);
     if (s == nullptr) detail::oneshot_misused("skua: this oneshot has sent its message, or was moved from");
-    [[maybe_unused]] bool const mine = s->core.claim();   // nobody else can
     std::construct_at(std::addressof(s->result), std::move(v));
     s->outcome = detail::future_state_base::value;
     auto const d = s->core.drop_promise();   // INV-FUT-3: after it the state is the receiver's
@@ -97,7 +97,7 @@ private:
   void drop() noexcept {
     auto* const s = std::exchange(state_, nullptr);
     if (s == nullptr) return;
-    if (s->core.claim()) s->outcome = detail::future_state_base::broken;
+    s->outcome = detail::future_state_base::broken;
     auto const d = s->core.drop_promise();
     if (d.what == drop_action::destroy) delete s;
     detail::complete_future_waiter(d.waiter);

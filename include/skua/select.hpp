@@ -37,12 +37,13 @@ struct recv_branch : select_branch {
     state* channel;
     using branch = recv_branch;
   };
-  receiving<typename Kind::value> waiting;
+  receiving<typename Kind::value> slot;
+  channel_waiter waiting;
 
-  explicit recv_branch(spec&& s) noexcept : select_branch(&how), waiting(receive_kind, s.channel) {}
+  explicit recv_branch(spec&& s) noexcept : select_branch(&how), waiting(receive_kind, s.channel, &slot) {}
   result_type take() {
-    if (!waiting.message) return std::nullopt;
-    return result_type(std::move(in_cell<T>(Kind::cell(*waiting.message))));
+    if (!slot.message) return std::nullopt;
+    return result_type(std::move(in_cell<T>(Kind::cell(*slot.message))));
   }
 
 private:
@@ -50,7 +51,7 @@ private:
   static state& at(select_branch& b) noexcept { return static_cast<state&>(*self(b).waiting.channel); }
   static constexpr select_source how{
       [](select_branch& b) noexcept { return &at(b).lock_; },
-      [](select_branch& b, taken_waiter& taken) noexcept { return at(b).receive_locked(self(b).waiting.message, taken); },
+      [](select_branch& b, taken_waiter& taken) noexcept { return at(b).receive_locked(self(b).slot.message, taken); },
       [](select_branch& b, select_operation& s) noexcept {
         self(b).waiting.select = &s;
         self(b).waiting.branch = b.number;
@@ -73,12 +74,13 @@ struct send_branch : select_branch {
     value message;
     using branch = send_branch;
   };
-  sending<value> waiting;
+  sending<value> slot;
+  channel_waiter waiting;
 
-  explicit send_branch(spec&& s) noexcept : select_branch(&how), waiting(send_kind, s.channel, std::move(s.message)) {}
+  explicit send_branch(spec&& s) noexcept : select_branch(&how), slot(std::move(s.message)), waiting(send_kind, s.channel, &slot) {}
   result_type take() noexcept {
-    if (waiting.status == send_status::sent) return {};
-    return result_type(waiting.status, std::move(Kind::cell(waiting.message)));
+    if (slot.status == send_status::sent) return {};
+    return result_type(slot.status, std::move(Kind::cell(slot.message)));
   }
 
 private:
@@ -87,9 +89,9 @@ private:
   static constexpr select_source how{
       [](select_branch& b) noexcept { return &at(b).lock_; },
       [](select_branch& b, taken_waiter& taken) noexcept {
-        send_status const s = at(b).send_locked(self(b).waiting.message, taken);
+        send_status const s = at(b).send_locked(self(b).slot.message, taken);
         if (s == send_status::full) return false;
-        self(b).waiting.status = s;
+        self(b).slot.status = s;
         return true;
       },
       [](select_branch& b, select_operation& s) noexcept {
@@ -282,7 +284,7 @@ auto on(detail::recv_awaiter<T, Kind>&& op, F f) {
 }
 template <class T, class Kind, class F>
 auto on(detail::send_awaiter<T, Kind>&& op, F f) {
-  return select_arm<typename detail::send_branch<T, Kind>::spec, F>({&op.at(), std::move(op.waiting().message)}, std::move(f));
+  return select_arm<typename detail::send_branch<T, Kind>::spec, F>({&op.at(), op.take()}, std::move(f));
 }
 template <class F>
 auto on(detail::sleep_awaiter&& op, F f) {

@@ -33,6 +33,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace skua {
@@ -56,20 +57,23 @@ class channel_base;
 // Somebody who waits at a channel: a send, a recv, or a branch of a select.
 struct channel_waiter : waiter {
   channel_base* channel;
+  void* slot;   // receiving<V>* or sending<V>*
   select_operation* select = nullptr;
   unsigned branch = 0;   // its number in the select
-  channel_waiter(operation_kind const& k, channel_base* c) noexcept : waiter(k), channel(c) {}
+  channel_waiter(operation_kind const& k, channel_base* c, void* s) noexcept : waiter(k), channel(c), slot(s) {}
 };
+static_assert(std::is_trivially_destructible_v<channel_waiter>);
+
+// What an operation gives or gets, apart from the waiter that it may need: most need none, and then it is never constructed.
 template <class V>
-struct receiving : channel_waiter {
+struct receiving {
   std::optional<V> message;   // none: the end
-  using channel_waiter::channel_waiter;
 };
 template <class V>
-struct sending : channel_waiter {
+struct sending {
   V message;
   send_status status = send_status::closed;   // what close() leaves as it is
-  sending(operation_kind const& k, channel_base* c, V&& v) noexcept : channel_waiter(k, c), message(std::move(v)) {}
+  explicit sending(V&& v) noexcept : message(std::move(v)) {}
 };
 
 // A waiter that was taken; to be woken after the lock was given back. Empty: nobody.
@@ -151,7 +155,7 @@ public:
   [[nodiscard]] SKUA_INLINE send_status send_locked(value_type& v, taken_waiter& taken) noexcept {
     if (closed_) [[unlikely]] return send_status::closed;
     if (channel_waiter* const w = take_locked(receivers_)) {   // INV-CHAN-2: the buffer is empty
-      static_cast<receiving<value_type>*>(w)->message.emplace(std::move(v));
+      static_cast<receiving<value_type>*>(w->slot)->message.emplace(std::move(v));
       taken.set(*w);
       return send_status::sent;
     }
@@ -204,7 +208,7 @@ public:
 
 private:
   SKUA_INLINE static value_type take_from(channel_waiter& w, taken_waiter& taken) noexcept {
-    auto& s = static_cast<sending<value_type>&>(w);
+    auto& s = *static_cast<sending<value_type>*>(w.slot);
     s.status = send_status::sent;
     taken.set(w);
     return std::move(s.message);

@@ -91,6 +91,8 @@ public:
   }
   // The future ends; nobody awaits it.
   [[nodiscard]] drop drop_future() noexcept {
+    // The promise has gone before: it touches the state no more, and nobody else does. acquire: what it did.
+    if (word_.load(std::memory_order_acquire) & promise_gone) return drop::destroy;
     word const was = word_.fetch_or(future_gone, std::memory_order_acq_rel);   // release: what we did; acquire: what the promise did
     SKUA_CHECK(was & ready || waiter(was) == 0, "a future was destroyed while it is awaited");
     return was & promise_gone ? drop::destroy : drop::keep;
