@@ -258,6 +258,8 @@ public:
   }
 
 private:
+  friend Derived;
+  receives() noexcept = default;
   Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
 };
 
@@ -295,6 +297,8 @@ public:
   }
 
 private:
+  friend Derived;
+  sends() noexcept = default;
   Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
   send_result<T> attempt(typename Kind::value v) const {
     send_status const s = self().at().try_send(v);
@@ -330,6 +334,10 @@ public:
     if (status == send_status::sent) [[likely]] return {};
     return send_result<T>(status, std::move(cell));
   }
+
+private:
+  friend Derived;
+  sends_at_once() noexcept = default;
 };
 
 template <class Derived, class T, class Kind>
