@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cold half of detail/waiter.hpp: waking many, and yielding when the budget is spent.
 #include "scheduler/scheduler.hpp"
+#include "scheduler/tuning.hpp"
 #include "skua/detail/waiter.hpp"
+#include <algorithm>
+#include <cstdint>
 #include <iterator>
 
 namespace skua::detail {
@@ -52,11 +55,16 @@ void wake_many(waiter_ring& taken) noexcept {
     wake_elsewhere(taken);
 }
 
+// A full budget of operations counts as several of the items that may follow each other without the loop: timers and injected work are not late.
 std::coroutine_handle<> yield_completed(operation& op) noexcept {
+  constexpr std::uint32_t items = 8;   // a guess: about a thousand operations between two turns of the loop
+  tl.op_budget = tuning::operation_budget;
   if (!tl.queue.try_reserve(1)) return handle_of(op.frame);   // no memory: fairness gives way
-  tl.queue.push_reserved(item_of(op, kind::woken));
+  tl.queue.push_reserved(item_of(op, kind::woken));           // from here on it may run elsewhere
+  tl.run_budget -= std::min(tl.run_budget, items);
   if (tl.run_budget == 0) return std::noop_coroutine();
-  --tl.run_budget;
+  if (tl.queue.lifo.load(std::memory_order_relaxed) != 0)   // no other turn looks into it while a task yields again and again
+    if (item const x = tl.queue.lifo.exchange(0, std::memory_order_acq_rel)) return next_or_loop(x);
   return next_or_loop(tl.queue.take_oldest());
 }
 

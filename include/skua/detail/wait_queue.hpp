@@ -137,6 +137,8 @@ public:
   using ring = basic_waiter_ring<Sync, Operation>;
 
   basic_wait_list() noexcept = default;
+  // Two lists under one lock, between which waiters move, count their epochs apart: contains() tells them from each other.
+  explicit basic_wait_list(std::uint64_t first_epoch) noexcept : epoch_(first_epoch) {}
   basic_wait_list(basic_wait_list const&) = delete;
 
   bool empty() const noexcept { return ring_.empty(); }

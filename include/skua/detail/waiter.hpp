@@ -92,9 +92,12 @@ public:
 
 protected:
   explicit sync_awaiter(operation_kind const& k) noexcept : waiter(k) {}
+  static Awaiter& from(operation& op) noexcept {
+    return static_cast<Awaiter&>(static_cast<sync_awaiter&>(static_cast<waiter&>(static_cast<waiter_links&>(op))));
+  }
   // operation_kind::withdraw where a withdrawal concerns nobody else.
   static bool withdraw_this(operation& op) noexcept {
-    auto& a = static_cast<Awaiter&>(static_cast<sync_awaiter&>(static_cast<waiter&>(static_cast<waiter_links&>(op))));
+    Awaiter& a = from(op);
     return withdraw_waiter(a.lock(), a.list(), a);
   }
 
