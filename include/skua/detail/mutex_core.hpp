@@ -23,9 +23,9 @@
 //     any                        |busy .. |waiting [|held for the first]   notify      waiters of a condition variable come to wait here
 //
 // Fairness is bounded barging. A mutex that is free is taken by whoever comes first: so a worker that locks and unlocks again and again does not switch
-// tasks each time, and contention moves to one worker (0.1 of the cost of always handing over: bench/micro mutex). Waiters are called in the order
-// of their arrival, one at a time. Whoever is called and has been overtaken insists: then nobody overtakes it, the next unlock is its. So a
-// waiter at the front is overtaken only while it waits for its turn on a worker, once.
+// tasks each time, and contention moves to one worker. (Always handing over: once a queue has formed, 45 ns an operation instead of 16, for good.)
+// Waiters are called in the order of their arrival, one at a time. Whoever is called and has been overtaken insists: then nobody overtakes it, the
+// next unlock is its. So a waiter at the front is overtaken only while it waits for its turn on a worker, once.
 //
 // INV-MUTEX-1  `waiting`, `called` and `insists` are changed by the holder of `busy` (`called` also by the called one, with the CAS that makes it the owner).
 // INV-MUTEX-2  waiting and not held => called: somebody is on its way who takes the mutex, insists, or passes the call on. No wake-up is lost.
