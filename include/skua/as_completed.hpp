@@ -83,11 +83,11 @@ inline bool withdraw_completion(operation& op) noexcept {
 }
 
 template <class T>
-struct completion : completion_queue::node {
+struct settled_task : completion_queue::node {
   std::optional<outcome<T>> result;
 };
 template <class T>
-task<> complete_into(completion_queue& q, completion<T>& c, task<T> t) {
+task<> complete_into(completion_queue& q, settled_task<T>& c, task<T> t) {
   try {
     c.result.emplace(co_await settle(std::move(t)));
   } catch (...) {
@@ -108,11 +108,11 @@ task<> call_and_await(F& f, A&&... a) {
 template <class T, class F>
 task<> pass_as_completed(std::vector<task<T>> tasks, F f) {
   completion_queue queue;
-  std::vector<completion<T>> results(tasks.size());
+  std::vector<settled_task<T>> results(tasks.size());
   auto body = [&](task_group& g) -> task<> {
     for (std::size_t i = 0; i < tasks.size(); ++i) g.spawn(complete_into<T>, std::ref(queue), std::ref(results[i]), std::move(tasks[i]));
     for (std::size_t n = results.size(); n != 0; --n) {
-      auto& c = static_cast<completion<T>&>(co_await next_completion(queue));
+      auto& c = static_cast<settled_task<T>&>(co_await next_completion(queue));
       if constexpr (std::invocable<F&, std::size_t, outcome<T>>)
         co_await call_and_await(f, static_cast<std::size_t>(&c - results.data()), std::move(*c.result));
       else
