@@ -2,7 +2,7 @@
 // One runtime, put together: options, driver, scheduler, blocking pool, files; and the shutdown protocol (D12).
 //
 //     1  accepting_ false          shutdown(), the destructor: spawning from outside is refused from here on
-//     2  stop of every task        again and again until none is left, because tasks that are being stopped may still spawn others
+//     2  stop of every task        what is spawned from here on is born stopped
 //     3  wait                      until none is left, or the limit has passed: survivors are reported. The destructor goes on waiting (S22)
 //     4  join                      workers, driver (I/O thread), blocking threads
 //
@@ -10,6 +10,9 @@
 //                 grow, and spawning from outside is closed (scheduler::quiescent()).
 // INV-SHUTDOWN-2  Who spawns from outside says so (entering_) before it looks at accepting_; who closes looks at entering_ afterwards: seq_cst. So a task
 //                 from outside is counted before quiescent() is asked, or refused.
+// INV-SHUTDOWN-3  One walk over all tasks is enough, or a chain of tasks that spawn each other would stay ahead of it for ever. `ending_` and attention are
+//                 raised before the walk, and its heavy barrier (INV-POOL-2) stands between them and the first block that it visits. A spawner writes
+//                 its task's header, then looks at attention: either the walk finds the header written, or the spawner looks after the barrier.
 #pragma once
 #include "scheduler/blocking_pool.hpp"
 #include "scheduler/driver.hpp"

@@ -81,6 +81,9 @@ public:
     return self().deadline_base.now([this] { return driver_->now_ns(); }, cpu_ticks);
   }
   void arm(timer_entry& e, std::uint64_t deadline_ns, timer_kind k) noexcept;
+  // Set once, before attention is raised for it: the runtime is ending, what is spawned from here on is born stopped.
+  void begin_to_end() noexcept { ending_.store(true, std::memory_order_relaxed); }
+  bool ending() const noexcept { return ending_.load(std::memory_order_relaxed); }   // relaxed: INV-SHUTDOWN-3
   bool wanted_here() const noexcept {
     return pressed_.load(std::memory_order_relaxed) || workers_[tl.index]->pressed.load(std::memory_order_relaxed);
   }
@@ -159,6 +162,7 @@ private:
   std::optional<std::latch> entered_, left_;
 
   alignas(64) std::atomic<bool> stopping_{false};
+  std::atomic<bool> ending_{false};
   std::atomic<bool> pressed_{false};
   std::atomic<std::uint64_t> poll_sequence_{0};      // +1 by whoever gives the role up
   std::atomic<std::uint64_t> outside_spawned_{0}, outside_fired_{0};

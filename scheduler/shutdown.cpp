@@ -81,7 +81,7 @@ bool runtime_core::wait_quiescent(std::chrono::steady_clock::time_point until) n
     if (std::chrono::steady_clock::now() >= until) return false;
     std::this_thread::sleep_for(pause);
     pause = std::min(2 * pause, std::chrono::microseconds(2000));
-    stop_all_tasks();   // also those that were spawned meanwhile
+    stop_all_tasks();   // also those that a group has spawned behind a shield
   }
   return true;
 }
@@ -96,7 +96,8 @@ shutdown_report runtime_core::shutdown_within(std::chrono::nanoseconds limit) {
   close();
   auto const now = std::chrono::steady_clock::now();
   auto const until = limit > std::chrono::hours(24 * 365) ? now + std::chrono::hours(24 * 365) : now + limit;
-  raise_attention();   // so that every task sees its stop at its next checkpoint
+  begin_to_end();
+  raise_attention();   // so that every task sees its stop at its next checkpoint, and every spawn that the runtime is ending
   stop_all_tasks();
   bool const ended = wait_quiescent(until);
   lower_attention();

@@ -41,6 +41,10 @@ void request_stop(task_header& h, stop_reason why, stop_sink& sink, unsigned all
   if (!h.stop_count.compare_exchange_strong(seen, task_header::counted, std::memory_order_acq_rel)) lower_attention();
 }
 
+void stop_if_ending(task_header& h) noexcept {
+  if (tl.owner->ending()) request_stop(h, stop_reason::shutdown);
+}
+
 void note_end(task_header& h) noexcept {
   if (h.stop_count.exchange(task_header::ended, std::memory_order_acq_rel) == task_header::counted) lower_attention();
 }

@@ -137,6 +137,7 @@ struct spawn_result {
 // Queues a task made on this thread.
 SKUA_INLINE void start_task(task_header& h) {
   worker_counters::add(tl.counters.spawned);
+  if (attention()) [[unlikely]] stop_if_ending(h);
   schedule_here(reinterpret_cast<item>(&h) | kind::spawned);
 }
 

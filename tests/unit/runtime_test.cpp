@@ -236,6 +236,14 @@ TEST_F(Runtime, takes_no_tasks_after_shutdown_and_destroys_what_it_was_given) {
 }
 
 TEST_F(Runtime, tasks_that_spawn_others_while_it_ends_are_joined_too) {
+  {   // A walk over all tasks takes long in a process that had many once: longer than a link of the chain lives.
+    skua::runtime crowd({.workers = 2});
+    crowd.block_on([]() -> task<> {
+      std::vector<skua::join_handle<>> all;
+      for (int i = 0; i != 200'000; ++i) all.push_back(skua::spawn(never));
+      co_return;
+    });
+  }
   std::atomic<int> begun = 0, gone = 0;
   struct chain {
     static task<> link(std::atomic<int>& b, std::atomic<int>& g) {
@@ -252,6 +260,27 @@ TEST_F(Runtime, tasks_that_spawn_others_while_it_ends_are_joined_too) {
     while (begun < before + 100) std::this_thread::yield();
   }
   EXPECT_EQ(begun, gone);
+}
+
+TEST_F(Runtime, what_is_spawned_while_it_ends_is_born_stopped) {
+  std::atomic<bool> spawned{false}, reached{false};
+  skua::stop_reason why = skua::stop_reason::none;
+  {
+    skua::runtime rt({.workers = 1});
+    rt.spawn([&]() -> task<> {
+        while (!skua::this_task::stop_requested()) {}   // until the walk has told it
+        skua::spawn_detached([&]() -> task<> {
+          why = skua::this_task::stop_reason();
+          spawned = true;
+          co_await skua::this_task::yield();
+          reached = true;
+        });
+        co_return;
+      }).detach();
+  }
+  EXPECT_TRUE(spawned);   // it runs to its first checkpoint (S1)
+  EXPECT_FALSE(reached);
+  EXPECT_EQ(why, skua::stop_reason::shutdown);
 }
 
 // ---------------------------------------------------------------------------------------------- failures nobody awaits

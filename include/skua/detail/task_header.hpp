@@ -92,6 +92,9 @@ void request_stop(task_header& h, stop_reason why) noexcept;
 // The same; what it finds goes to `sink`, which is of the task's own runtime. Visits at most `allowance` branches itself.
 void request_stop(task_header& h, stop_reason why, stop_sink& sink, unsigned allowance) noexcept;
 
+// A worker has made the task and will queue it: it is born stopped if the runtime is ending (INV-SHUTDOWN-3).
+SKUA_COLD void stop_if_ending(task_header& h) noexcept;
+
 // The task has ended: gives its stop request back to the attention word.
 void note_end(task_header& h) noexcept;
 // Before the block is freed: gives it back if nobody has.
