@@ -58,7 +58,8 @@ void check_may_block(char const* what);   // usage_error on a worker of any runt
 // Thread safety: every member may be called from any thread, but for construction and destruction. Blocking members (block_on, shutdown) must not
 // be called from inside a runtime (usage_error).
 // Stop: shutdown() and the destructor request stop of every task.
-// Errors: std::invalid_argument for an option out of its range; std::system_error when threads or descriptors cannot be had; usage_error after fork().
+// Errors: std::invalid_argument for an option out of its range; std::system_error when threads or descriptors cannot be had; usage_error after fork(), and
+// inside a task, which could not wait for the runtime's end.
 // Lifetime: the destructor stops and joins every task, however long that takes: nothing is ever freed under a running thread (S22). It must not
 // run on a worker. It never touches signal handlers (S25).
 class runtime {
@@ -79,7 +80,7 @@ public:
     requires(!detail::is_task<std::remove_cvref_t<F>>)
   auto block_on(F&& f, Args&&... args) {
     detail::check_may_block("runtime::block_on");
-    return finish(spawn_site(std::source_location::current(), std::forward<F>(f), std::forward<Args>(args)...));
+    return finish(spawn_site(std::source_location(), std::forward<F>(f), std::forward<Args>(args)...));   // the calling thread waits: no site
   }
 
   // Starts a task from any thread; skua::spawn has the semantics. The handle may be kept by any thread; only a task can await it.
@@ -87,13 +88,24 @@ public:
   auto spawn(F&& f, std::source_location site = std::source_location::current()) {
     return spawn_site(site, std::forward<F>(f));
   }
-  template <class F, class A, class... Args>
-    requires(!std::same_as<std::remove_cvref_t<A>, std::source_location>)
-  auto spawn(F&& f, A&& a, Args&&... args) {
-    if constexpr (std::same_as<std::remove_cvref_t<F>, named>)
-      return spawn_named(f.text, std::forward<A>(a), std::forward<Args>(args)...);
-    else
-      return spawn_site(std::source_location(), std::forward<F>(f), std::forward<A>(a), std::forward<Args>(args)...);
+  template <class F, class A>
+  auto spawn(F&& f, A&& a, std::source_location site = std::source_location::current()) {
+    return spawn_site(site, std::forward<F>(f), std::forward<A>(a));
+  }
+  template <class F, class A, class B>
+  auto spawn(F&& f, A&& a, B&& b, std::source_location site = std::source_location::current()) {
+    return spawn_site(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
+  }
+  template <class F, class A, class B, class C>
+  auto spawn(F&& f, A&& a, B&& b, C&& c, std::source_location site = std::source_location::current()) {
+    return spawn_site(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c));
+  }
+  // More arguments: the spawn site is not recorded.
+  template <class F, class A, class B, class C, class D, class... Rest>
+    requires(!std::same_as<std::remove_cvref_t<D>, std::source_location>)
+  auto spawn(F&& f, A&& a, B&& b, C&& c, D&& d, Rest&&... rest) {
+    return spawn_site(std::source_location(), std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c), std::forward<D>(d),
+                      std::forward<Rest>(rest)...);
   }
 
   // Requests stop of every task, without waiting. Tasks that are spawned later are not affected.
@@ -125,12 +137,10 @@ private:
 
   template <class F, class... Args>
   auto spawn_site(std::source_location site, F&& f, Args&&... args) {
-    return start(detail::make_any_task({detail::index_of(*core_), nullptr, site}, std::forward<F>(f), std::forward<Args>(args)...));
-  }
-  template <class F, class... Args>
-  auto spawn_named(std::string_view name, F&& f, Args&&... args) {
-    return start(detail::make_any_task({detail::index_of(*core_), detail::make_named_context(name), std::source_location()},
-                                       std::forward<F>(f), std::forward<Args>(args)...));
+    if constexpr (std::same_as<std::remove_cvref_t<F>, named>)
+      return start(detail::make_any_task({detail::index_of(*core_), detail::make_named_context(f.text), site}, std::forward<Args>(args)...));
+    else
+      return start(detail::make_any_task({detail::index_of(*core_), nullptr, site}, std::forward<F>(f), std::forward<Args>(args)...));
   }
   template <class T>
   join_handle<T> start(detail::result_block<T>* b) {

@@ -219,10 +219,22 @@ template <class F>
 SKUA_INLINE void spawn_detached(F&& f, std::source_location site = std::source_location::current()) {
   detail::spawn_at(site, std::forward<F>(f)).detach();
 }
-template <class F, class A, class... Args>
-  requires(!std::same_as<std::remove_cvref_t<A>, std::source_location>)
-SKUA_INLINE void spawn_detached(F&& f, A&& a, Args&&... args) {
-  spawn(std::forward<F>(f), std::forward<A>(a), std::forward<Args>(args)...).detach();
+template <class F, class A>
+SKUA_INLINE void spawn_detached(F&& f, A&& a, std::source_location site = std::source_location::current()) {
+  detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a)).detach();
+}
+template <class F, class A, class B>
+SKUA_INLINE void spawn_detached(F&& f, A&& a, B&& b, std::source_location site = std::source_location::current()) {
+  detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)).detach();
+}
+template <class F, class A, class B, class C>
+SKUA_INLINE void spawn_detached(F&& f, A&& a, B&& b, C&& c, std::source_location site = std::source_location::current()) {
+  detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)).detach();
+}
+template <class F, class A, class B, class C, class D, class... Rest>
+  requires(!std::same_as<std::remove_cvref_t<D>, std::source_location>)
+SKUA_INLINE void spawn_detached(F&& f, A&& a, B&& b, C&& c, D&& d, Rest&&... rest) {
+  spawn(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c), std::forward<D>(d), std::forward<Rest>(rest)...).detach();
 }
 
 } // namespace skua

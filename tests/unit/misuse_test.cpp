@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unit: mistakes of the program get a clear error, and nothing else.
 #include "skua/runtime.hpp"
+#include "skua/signal.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
 #include <chrono>
@@ -54,6 +55,21 @@ TEST(Misuse, a_handle_that_is_awaited_twice_or_by_two) {
 
 TEST(Misuse, spawning_outside_the_runtime) {
   EXPECT_THROW((void)skua::spawn(seven), skua::usage_error);
+}
+
+TEST(Misuse, a_runtime_inside_a_task) {
+  skua::runtime rt({.workers = 1});
+  rt.block_on([]() -> skua::task<> {
+    EXPECT_THROW(skua::runtime inner({.workers = 1}), skua::usage_error);
+    bool ran = false;
+    auto inner_main = [&]() -> skua::task<int> {
+      ran = true;
+      co_return 0;
+    };
+    EXPECT_THROW(skua::run_until_signal(inner_main()), skua::usage_error);
+    EXPECT_FALSE(ran);
+    co_return;
+  });
 }
 
 TEST(Misuse, blocking_a_worker_on_its_own_runtime) {

@@ -10,7 +10,10 @@
 #include <algorithm>
 #include <csignal>
 #include <memory>
+#include <source_location>
+#include <sstream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -260,6 +263,38 @@ TEST_F(Runtime, tasks_that_spawn_others_while_it_ends_are_joined_too) {
     while (begun < before + 100) std::this_thread::yield();
   }
   EXPECT_EQ(begun, gone);
+}
+
+TEST_F(Runtime, knows_the_line_of_every_form_of_spawn) {
+  skua::runtime rt({.workers = 1});
+  auto waits = [](auto...) -> task<> { co_await never(); };
+  std::vector<unsigned> lines;
+  auto const here = [&](std::source_location at = std::source_location::current()) { lines.push_back(at.line()); };
+  std::vector<skua::join_handle<>> kept;
+  here(), kept.push_back(rt.spawn(waits));
+  here(), kept.push_back(rt.spawn(waits, 1));
+  here(), kept.push_back(rt.spawn(waits, 1, 2));
+  here(), kept.push_back(rt.spawn(waits, 1, 2, 3));
+  here(), kept.push_back(rt.spawn(skua::named("n"), waits));
+  rt.block_on([&]() -> task<> {
+    here(), kept.push_back(skua::spawn(waits, 1));
+    here(), kept.push_back(skua::spawn(skua::named("m"), waits, 1));
+    here(), skua::spawn_detached(waits);
+    here(), skua::spawn_detached(waits, 1);
+    here(), skua::spawn_detached(waits, 1, 2);
+    here(), skua::spawn_detached(skua::named("d"), waits, 1, 2);
+    co_return;
+  });
+  std::stringstream dump;
+  rt.dump(dump);
+  std::vector<unsigned> seen;
+  for (std::string line; std::getline(dump, line);) {
+    auto const at = line.find("runtime_test.cpp:");
+    ASSERT_NE(at, std::string::npos) << line;
+    seen.push_back(static_cast<unsigned>(std::stoul(line.substr(at + std::string_view("runtime_test.cpp:").size()))));
+  }
+  std::ranges::sort(seen);
+  EXPECT_EQ(seen, lines);
 }
 
 TEST_F(Runtime, what_is_spawned_while_it_ends_is_born_stopped) {
