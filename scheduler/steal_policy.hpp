@@ -6,16 +6,17 @@
 // of the owner's lines, so looks are `look_pause_ns` apart, and what is taken must be worth the move. The rules, in order:
 //
 //   STUCK    progress, bottom and LIFO slot have not moved for `silent_us`: the owner runs one long item, or lost its core, or takes a timer
-//            interrupt (longer than that in some virtual machines). Take half, or the LIFO slot, which no other rule touches. Until items of this
-//            victim have proved worth it: 1, then 4, 16, .. each time the silence has doubled.
+//            interrupt (longer than that in some virtual machines). Take half, or the LIFO slot. Until items of this victim have proved worth it: 1,
+//            then 4, 16, .. each time the silence has doubled.
 //   FAST     the owner needs less than `fast_item_ns` an item: leave it alone. Nobody can help; taking costs ten times as much as running.
 //   KNOWN    what was taken from here was worth it. Spawned tasks: half, at most `grant`, at most `target_work_us`, if half is worth `least_work_us`.
 //            Branches of a fork-join: the oldest alone, if those taken from so long a queue were worth `least_work_us`.
 //   PROBE    nothing is known, or the last ones proved too small while the owner is not FAST: one; again after a pause that doubles.
-//   STARVED  none of these took anything, but the oldest item has not been taken for `starve_us`: take that one.
+//   STARVED  none of these took anything, but the oldest item has not been taken for `starve_us`: take that one. Or the LIFO slot, if for so long
+//            it holds the same item and its owner has started none: a computation that forks, and so moves `bottom`, but never returns to its loop.
 //
-// INV-POLICY-1  As long as a thief looks, no item in a deque stays its oldest for longer than `starve_us` (plus a look), and nothing stays in a queue
-//               for longer than twice `silent_us` behind an owner that shows no sign of life.
+// INV-POLICY-1  As long as a thief looks, no item in a deque stays its oldest for longer than `starve_us` (plus a look), nor any in a LIFO slot behind an
+//               owner that starts nothing; and nothing stays in a queue for longer than twice `silent_us` behind one that shows no sign of life.
 // INV-POLICY-2  `pending` is said until that is decided, so a watcher that obeys it never gives up on an owner that is silent.
 // Checked by tests/unit/steal_policy_test.cpp.
 //
@@ -70,9 +71,9 @@ public:
     v.pending = silent != 0;
     if (silent >= tuning::silent_us * t.per_us) {
       take_from_stuck(v, o, silent);
-    } else if (n != 0) {
-      if (!is_fast(t) && !take_known(v, o)) take_probe(v, o, t);
-      if (v.take == 0) take_starved(v, t);
+    } else {
+      if (n != 0 && !is_fast(t) && !take_known(v, o)) take_probe(v, o, t);
+      if (v.take == 0) take_starved(v, o, t);
     }
     return v;
   }
@@ -114,6 +115,7 @@ private:
       top_moved_at_ = t.now;
     }
     had_oldest_ = o.queued() != 0;
+    if (o.progress != progress_ || o.lifo != lifo_) lifo_moved_at_ = t.now;
     // An owner that pushes is not stuck, although it starts nothing: hence `bottom`.
     if (o.progress == progress_ && o.bottom == bottom_ && o.lifo == lifo_) return false;
     progress_ = o.progress;
@@ -150,11 +152,14 @@ private:
     stuck_again_ = 2 * silent;
   }
 
-  void take_starved(steal_verdict& v, tick_time t) noexcept {
-    if (t.now - top_moved_at_ < tuning::starve_us * t.per_us) return;
-    v.why = steal_rule::starved;
-    v.take = 1;
-    top_moved_at_ = t.now;
+  void take_starved(steal_verdict& v, observation const& o, tick_time t) noexcept {
+    std::uint64_t const limit = tuning::starve_us * t.per_us;
+    if (o.queued() != 0 && t.now - top_moved_at_ >= limit) {
+      v.take = 1;
+      top_moved_at_ = t.now;
+    }
+    v.lifo = o.lifo != 0 && t.now - lifo_moved_at_ >= limit;
+    if (v.take != 0 || v.lifo) v.why = steal_rule::starved;
   }
 
   // False: nothing is known that would decide.
@@ -196,7 +201,7 @@ private:
   }
 
   // Signs of life.
-  std::uint64_t progress_ = 0, moved_at_ = 0, top_moved_at_ = 0;
+  std::uint64_t progress_ = 0, moved_at_ = 0, top_moved_at_ = 0, lifo_moved_at_ = 0;
   std::int64_t bottom_ = 0, top_ = 0;
   item lifo_ = 0;
   bool had_oldest_ = false;

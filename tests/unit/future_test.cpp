@@ -234,8 +234,7 @@ TEST(Future, can_be_awaited_again_after_a_timeout) {
 
 // S1: a stop that happened before is seen on entry, although the value is there.
 task<int> ready_when_stopped(std::atomic<bool>* go, future<int> f) {
-  while (!go->load()) {
-  }
+  while (!go->load()) std::this_thread::yield();
   co_return co_await f;
 }
 TEST(Future, that_is_ready_still_sees_a_stop_first) {

@@ -82,7 +82,7 @@ TEST_F(StealPolicy, takes_half_from_a_stuck_owner_whose_items_are_proven) {
   EXPECT_EQ(look_after(20'000).take, 50);
 }
 
-TEST_F(StealPolicy, takes_the_lifo_slot_of_a_stuck_owner_only) {
+TEST_F(StealPolicy, takes_the_lifo_slot_of_a_stuck_owner) {
   victim.lifo = 64;
   victim.cost_ns = tuning::proof_item_ns;
   look();
@@ -91,6 +91,30 @@ TEST_F(StealPolicy, takes_the_lifo_slot_of_a_stuck_owner_only) {
   EXPECT_EQ(v.why, steal_rule::stuck);
   EXPECT_TRUE(v.lifo);
   EXPECT_EQ(v.take, 0);
+}
+
+// It forks for ever: pushes and pops, and takes its own branches without its loop. Looks are a nap apart, as on a machine of one core.
+TEST_F(StealPolicy, takes_the_lifo_slot_of_an_owner_that_moves_but_starts_nothing_when_it_starves__S21) {
+  victim.lifo = 64;
+  look();
+  for (int i = 1; i != 4; ++i) {
+    victim.top += 2;
+    queue(i % 2);
+    EXPECT_FALSE(look_after(60'000).lifo);
+  }
+  victim.top += 2;
+  queue(0);
+  steal_verdict const v = look_after(60'000);
+  EXPECT_EQ(v.why, steal_rule::starved);
+  EXPECT_TRUE(v.lifo);
+}
+
+TEST_F(StealPolicy, leaves_the_lifo_slot_to_an_owner_that_starts_items) {
+  for (int i = 0; i != 1000; ++i) {   // a pair of tasks that wake each other: the slot may hold the same one at each look
+    victim.lifo = 64;
+    run_items(1);
+    ASSERT_FALSE(look_after(50'000).lifo);
+  }
 }
 
 TEST_F(StealPolicy, an_owner_that_only_pushes_is_not_stuck) {

@@ -7,6 +7,7 @@
 #include "tests/support/values.hpp"
 #include <memory>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -66,8 +67,7 @@ TEST_F(Strand, executes_for_those_who_came_while_it_was_busy_in_their_order) {
     auto first = skua::spawn([&]() -> task<> {
       co_await s.run([&] {
         inside = true;
-        while (!go) {
-        }
+        while (!go) std::this_thread::yield();
         order.push_back(0);
       });
     });
