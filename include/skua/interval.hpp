@@ -7,6 +7,7 @@
 //       measure();
 //     }
 #pragma once
+#include "detail/duration.hpp"
 #include "detail/timer.hpp"
 #include "detail/waiter.hpp"
 #include "error.hpp"
@@ -70,7 +71,7 @@ private:
   }
   template <class Rep, class Period>
   static std::uint64_t in_ns(std::chrono::duration<Rep, Period> d) {
-    auto const ns = std::chrono::ceil<std::chrono::nanoseconds>(d).count();
+    std::int64_t const ns = detail::ns_at_most(d);
     if (ns <= 0) throw usage_error("skua: an interval needs a positive period");
     return static_cast<std::uint64_t>(ns);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // runtime: N workers, an I/O thread, timers; run: the shortest way to have one.
 #pragma once
+#include "detail/duration.hpp"
 #include "failure.hpp"
 #include "metrics.hpp"
 #include "options.hpp"
@@ -115,7 +116,7 @@ public:
   // alive then, by name, spawn site and what it waits for (S22). May be called again.
   template <class Rep, class Period>
   shutdown_report shutdown(std::chrono::duration<Rep, Period> limit) {
-    return shutdown_within(std::chrono::ceil<std::chrono::nanoseconds>(limit));
+    return shutdown_within(std::chrono::nanoseconds(detail::ns_at_most(limit)));
   }
 
   // Counters of what the runtime has done; cheap, always on. Exact when nothing runs.

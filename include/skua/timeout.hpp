@@ -7,6 +7,7 @@
 // detail/timeout_core.hpp counts the parties and decides the outcome (INV-TIMEOUT-1).
 #pragma once
 #include "detail/any_awaitable.hpp"
+#include "detail/duration.hpp"
 #include "detail/single_join.hpp"
 #include "detail/timeout_core.hpp"
 #include "detail/timer.hpp"
@@ -69,14 +70,8 @@ template <class Rep, class Period>
 SKUA_INLINE std::uint64_t deadline_after(std::chrono::duration<Rep, Period> d) noexcept {
   if (d <= d.zero()) return clock_now_ns();
   std::uint64_t const now = deadline_base_ns();
-  auto const ns = std::chrono::duration<long double, std::nano>(d).count();
-  if constexpr (std::ratio_greater_equal_v<Period, std::nano> && !std::chrono::treat_as_floating_point_v<Rep>) {
-    using limits = std::chrono::duration<std::int64_t, std::nano>;
-    if (d < std::chrono::duration_cast<std::chrono::duration<Rep, Period>>(limits(std::int64_t{1} << 62)))
-      return now + static_cast<std::uint64_t>(std::chrono::ceil<limits>(d).count());
-    return ~std::uint64_t{0};
-  }
-  return ns < 4e18L ? now + static_cast<std::uint64_t>(ns) : ~std::uint64_t{0};
+  std::int64_t const ns = ns_at_most(d);
+  return ns < most_ns ? now + static_cast<std::uint64_t>(ns) : timer_never_ns;
 }
 
 } // namespace detail

@@ -113,6 +113,27 @@ TEST_P(Timeout, of_ages_never_fires) {
   rt.block_on(body);
 }
 
+// The limit of what can be counted in nanoseconds must not be converted into the caller's own type.
+TEST_P(Timeout, takes_durations_of_any_type) {
+  auto body = []() -> task<> {
+    auto times_out_after = [](auto d) -> task<std::chrono::nanoseconds> {
+      auto const begin = skua::clock::now();
+      EXPECT_THROW(co_await skua::timeout(d, after(1h, 1)), skua::timeout_error);
+      co_return skua::clock::now() - begin;
+    };
+    EXPECT_EQ(co_await times_out_after(std::chrono::duration<int, std::milli>(5)), 5ms);
+    EXPECT_EQ(co_await times_out_after(std::chrono::duration<unsigned short, std::milli>(5)), 5ms);
+    EXPECT_EQ(co_await times_out_after(std::chrono::duration<signed char>(5)), 5s);
+    EXPECT_EQ(co_await times_out_after(std::chrono::duration<unsigned long, std::micro>(5)), 5us);
+    EXPECT_EQ(co_await times_out_after(std::chrono::duration<float>(0.5f)), 500ms);
+    EXPECT_EQ(co_await times_out_after(std::chrono::duration<int, std::ratio<1, 3'000'000'000>>(4)), 2ns);   // rounded up
+    EXPECT_EQ(co_await skua::timeout(std::chrono::duration<int, std::ratio<3600>>::max(), after(2h, 1)), 1);
+    EXPECT_EQ(co_await skua::timeout(std::chrono::duration<unsigned long>::max(), after(2h, 2)), 2);
+    EXPECT_THROW(co_await skua::timeout(std::chrono::seconds::min(), after(2h, 3)), skua::timeout_error);
+  };
+  rt.block_on(body);
+}
+
 TEST_P(Timeout, value_or_error_that_comes_although_the_time_is_up_wins__S10) {
   skua::runtime real({.workers = GetParam()});
   auto body = []() -> task<> {
