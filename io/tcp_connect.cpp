@@ -8,10 +8,12 @@
 #include "io/socket.hpp"
 #include "skua/future.hpp"
 #include "skua/resolve.hpp"
+#include "skua/shield.hpp"
 #include "skua/tcp.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "skua/when_any.hpp"
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <netinet/in.h>
@@ -52,39 +54,69 @@ constinit io_kind const connect_kind("connect", 1, connect_once);
 
 constexpr std::chrono::milliseconds attempt_delay{250};   // RFC 8305, section 5
 
-task<tcp_stream> attempt(endpoint to, promise<void> failed) {
+// Two branches, of which one is enough. That an address does not answer is no failure as long as another one may: the first branch that fails ends without a
+// word (a failure of a loser would go to the failure handler), the second one fails for both.
+class contest {
+public:
+  // A branch has failed. False: so has the other one. acq_rel: what the first one wrote, to the second.
+  [[nodiscard]] bool other_goes_on() noexcept { return left_.fetch_sub(1, std::memory_order_acq_rel) == 2; }
+  std::exception_ptr error_of_first;   // of the address that should have been best
+
+private:
+  std::atomic<int> left_{2};
+};
+
+task<tcp_stream> attempt(endpoint to, promise<void> failed, contest& c) {
   try {
     co_return co_await tcp_stream::connect(to);
   } catch (...) {
-    failed.set_value();
-    throw;
+    c.error_of_first = std::current_exception();
   }
+  failed.set_value();
+  if (c.other_goes_on()) co_await end_stopped{};
+  std::rethrow_exception(c.error_of_first);
 }
 
-task<> wait_for(future<void> f) { co_await f; }
+// False: it has not failed, and never will: it has its connection, or is stopped.
+task<bool> has_failed(future<void> f) {
+  try {
+    co_await f;
+    co_return true;
+  } catch (broken_promise const&) {
+  }
+  co_return false;
+}
 
 task<tcp_stream> race(std::vector<endpoint> const& addresses, std::size_t first);
 
-task<tcp_stream> next_attempts(future<void> failed, std::vector<endpoint> const& addresses, std::size_t first) {
+task<tcp_stream> next_attempts(future<void> failed, std::vector<endpoint> const& addresses, std::size_t first, contest& c) {
+  std::exception_ptr error;
   try {
-    co_await timeout(attempt_delay, wait_for(std::move(failed)));
-  } catch (timeout_error const&) {
+    bool needed = true;
+    try {
+      needed = co_await timeout(attempt_delay, has_failed(std::move(failed)));
+    } catch (timeout_error const&) {
+    }
+    if (!needed) co_await end_stopped{};
+    co_return co_await race(addresses, first);
+  } catch (...) {
+    error = std::current_exception();
   }
-  co_return co_await race(addresses, first);
+  if (c.other_goes_on()) co_await end_stopped{};
+  std::rethrow_exception(error);
 }
 
 task<tcp_stream> race(std::vector<endpoint> const& addresses, std::size_t first) {
   if (first + 1 == addresses.size()) co_return co_await tcp_stream::connect(addresses[first]);
-  std::exception_ptr error;
+  contest c;
   try {
     promise<void> failed;
-    future<void> has_failed = failed.get_future();
-    auto won = co_await when_any(attempt(addresses[first], std::move(failed)), next_attempts(std::move(has_failed), addresses, first + 1));
+    future<void> result = failed.get_future();
+    auto won = co_await when_any(attempt(addresses[first], std::move(failed), c), next_attempts(std::move(result), addresses, first + 1, c));
     co_return std::visit([](auto&& s) -> tcp_stream { return std::move(s); }, std::move(won));
-  } catch (all_failed const& e) {
-    error = e.failures().front();   // that of the address that should have been best
+  } catch (all_failed const&) {
   }
-  std::rethrow_exception(error);
+  std::rethrow_exception(c.error_of_first);
 }
 
 // So that the second attempt is made over the other kind of network (RFC 8305, section 4).

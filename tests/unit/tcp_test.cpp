@@ -7,6 +7,7 @@
 #include "tests/support/leak_check.hpp"
 #include "tests/support/tcp_pair.hpp"
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -324,6 +325,29 @@ TEST_F(Tcp, connects_to_a_name_and_to_an_address_as_text) {
     listener.close();
     EXPECT_EQ((co_await skua::as_result(tcp_stream::connect("localhost", port))).error(), std::errc::connection_refused);
   });
+}
+
+// The host that has no name is this one, over IPv6 and over IPv4. Neither an address that does not answer nor one that is not needed is a failure.
+TEST_F(Tcp, connecting_to_one_of_several_addresses_reports_no_failure_of_the_others) {
+  std::atomic<int> reports = 0;
+  {
+    skua::runtime rt{skua::options{.workers = 2, .on_unhandled_failure = [&](skua::failure const&) { ++reports; }}};
+    rt.block_on([]() -> task<> {
+      EXPECT_EQ((co_await skua::resolve("", "80")).size(), 2u);
+      std::uint16_t port = 0;
+      for (auto at : {skua::endpoint::any(0), skua::endpoint::any_v6(0)}) {   // the second address answers; both do
+        auto listener = tcp_listener::bind(at);
+        port = listener.local_endpoint().port();
+        for (int i = 0; i != 20; ++i) {
+          auto [client, server] = co_await skua::when_all(tcp_stream::connect("", port), listener.accept());
+          EXPECT_EQ(client.local_endpoint(), server.peer_endpoint());
+        }
+      }
+      auto const refused = co_await skua::as_result(tcp_stream::connect("", port));
+      EXPECT_EQ(refused.error(), std::errc::connection_refused);
+    });
+  }
+  EXPECT_EQ(reports, 0);
 }
 
 TEST_F(Tcp, a_name_that_does_not_exist_is_an_error) {
