@@ -129,10 +129,11 @@ void group_state::tell(stop_reason why) noexcept {
   }
 }
 
+// Counted as an errand on a worker as well: who asks need not be a party, and what he stops may be all that keeps the group.
 void group_state::request_stop() noexcept {
-  if (tl.owner == owner_) return stop(stop_reason::requested, core::head_won);
   if (parties.begin_stop(true, static_cast<unsigned char>(stop_reason::requested)) == group_parties::stopped::nothing) return;
   errand_bits_ = core::head_won;
+  if (tl.owner == owner_) return run_errand(errand_);
   stop_sink sink(*owner_);
   sink.do_errand(errand_);
 }

@@ -3,6 +3,7 @@
 //     task word T -> join of the group -> { body }        parties: body, task 0 (there from the start), task 1 (spawned by 0), an errand
 // The body comes to a value, fails, suspends, or waits for the tasks to end; task 0 ends, fails, requests stop of the group, or suspends; task 1 suspends, for
 // ever if a stop is sure to come. The limit is 1 or 2: with 1, task 1 waits for task 0 to leave. Join, records and tasks die as soon as they may.
+// Or somebody who is no party requests stop of the group, whom task 0 waits for: the request may end that wait, and with it the group.
 // Checked: INV-GROUP-1 (exactly one goes on, nobody touches the join afterwards, and only when everybody has left), INV-GROUP-2 and 3 (every task is told
 // once, or left before, or was refused; none that has left is told), INV-GROUP-4 (a sleeper goes on once), INV-GROUP-5, INV-STOP-5 (the walker that
 // tells the group), and that the task sees its stop.
@@ -39,19 +40,22 @@ struct model : rl::test_suite<model, 4> {
   mortal<frame_t> frame[3];   // of task 0, task 1, and the body
   mortal<core::operation> task_op;
   relacy_sync::atomic<std::uintptr_t> source[3];
+  relacy_sync::atomic<std::uintptr_t> handed[3];   // operations that a stop has taken
   behaviour what[3] = {};
   bool request_comes = true;
+  bool outsider = false;   // in place of the request: no party asks
   bool hangs = false;   // nobody completes task 1: only a stop ends it
+  core::word errand_bits = 0;
   bool ended[3] = {}, told[2] = {}, refused = false;
   int gone_on = 0, task_unwound = 0, errands = 0;
 
-  // ---- what a thread leaves to the workers; it plays them itself when it is through
+  // ---- what a thread leaves to the workers; it plays them itself when it is through, or (the outsider) leaves it to another thread
 
   struct sink {
     model& m;
     core::operation* waiting[4] = {};
     int count = 0;
-    bool errand = false, parent_goes_on = false;
+    bool errand = false, parent_goes_on = false, hands_over = false;
     void stopping(core::operation& o) { waiting[count++] = &o; }
     void ended(core::scope& s) {   // a walker was inside
       static_cast<join_t&>(s).from_outside = true;
@@ -64,7 +68,11 @@ struct model : rl::test_suite<model, 4> {
     }
     ~sink() {
       if (parent_goes_on) m.go_on();
-      for (int i = 0; i < count; ++i) m.dispatch(*waiting[i]);
+      for (int i = 0; i < count; ++i)
+        if (hands_over)
+          m.handed[m.index_of(*waiting[i])].store(core::of(*waiting[i]), std::memory_order_release);
+        else
+          m.dispatch(*waiting[i]);
       if (errand) m.run_errand();
     }
   };
@@ -81,7 +89,10 @@ struct model : rl::test_suite<model, 4> {
     task.make();
     join.make();
     join->head.store(core::head_special, std::memory_order_relaxed);
-    for (int i = 0; i < 3; ++i) source[i].store(0, std::memory_order_relaxed);
+    for (int i = 0; i < 3; ++i) {
+      source[i].store(0, std::memory_order_relaxed);
+      handed[i].store(0, std::memory_order_relaxed);
+    }
     join->group.open(1 + rl::rand(2));
     {
       tree t{*this};
@@ -95,7 +106,12 @@ struct model : rl::test_suite<model, 4> {
     what[2] = static_cast<behaviour>(rl::rand(5));
     if (what[2] >= asks) what[2] = static_cast<behaviour>(what[2] + 1);
     request_comes = rl::rand(3) != 0;
-    hangs = (request_comes || what[0] == fails || what[0] == asks || what[2] == fails) && rl::rand(2);
+    outsider = !request_comes && rl::rand(2);
+    if (outsider) {
+      what[0] = suspends;
+      if (what[2] == fails) what[2] = suspends;
+    }
+    hangs = (request_comes || outsider || what[0] == fails || what[0] == asks || what[2] == fails) && rl::rand(2);
   }
 
   core::branch_word& home(int i) { return i == 2 ? static_cast<core::branch_word&>(record.get()) : child[i].get(); }
@@ -108,7 +124,7 @@ struct model : rl::test_suite<model, 4> {
     case ends: return end(i, false, false);
     case fails: return end(i, true, false);
     case asks:
-      stop(core::head_won);
+      request_stop();
       return end(i, false, false);
     case suspends:
     case waits_for_all:
@@ -170,14 +186,22 @@ struct model : rl::test_suite<model, 4> {
     bury(i);
     end(i, false, true);
   }
+  int index_of(core::operation& o) {
+    int i = 0;
+    while (&o != static_cast<core::operation*>(&frame[i].get())) RL_ASSERT(++i < 3);
+    return i;
+  }
+  void dispatch_handed() {
+    for (auto& h : handed)
+      if (std::uintptr_t const o = h.exchange(0, std::memory_order_acquire)) dispatch(*reinterpret_cast<core::operation*>(o));
+  }
   void dispatch(core::operation& o) {
     if (&o == &task_op.get()) {
       RL_ASSERT(core::dispatch_stopping(o, [] { return true; }) == core::armed::stopped);
       task_op.destroy();
       return unwind_task();
     }
-    int i = 0;
-    while (&o != static_cast<core::operation*>(&frame[i].get())) RL_ASSERT(++i < 3);
+    int const i = index_of(o);
     switch (core::dispatch_stopping(o, [&] { return withdraw(i); })) {
     case core::armed::completed: return resume(i);
     case core::armed::stopped: return unwind(i);
@@ -229,17 +253,27 @@ struct model : rl::test_suite<model, 4> {
     go_on();
   }
 
-  // ---- stop: as group_state::stop(), tell(), run_errand()
+  // ---- stop: as group_state::request_stop(), stop(), tell(), run_errand()
+
+  void request_stop() {   // on a worker, by anybody
+    if (join->group.begin_stop(true) == group_core::stopped::nothing) return;
+    errand_bits = core::head_won;
+    run_errand(outsider);
+  }
 
   void stop(core::word bits) {   // a party
     if (join->group.begin_stop(false) == group_core::stopped::nothing) return;
-    sink k{*this};
-    core::request(join.get(), k, bits);
-    tell(k);
+    {
+      sink k{*this};
+      core::request(join.get(), k, bits);
+    }
+    tell(false);
   }
-  void tell(sink& k) {
+  void tell(bool hands_over) {
     bool more = true;
-    while (more)
+    while (more) {
+      sink k{*this};
+      k.hands_over = hands_over;
       more = join->group.tell(1, [&](group_core::member& m) {
         auto& c = static_cast<child_t&>(m);
         int const i = c.index;
@@ -247,19 +281,21 @@ struct model : rl::test_suite<model, 4> {
         told[i] = true;
         core::request(c, k);
       });
+    }
     for (;;) {
       group_core::duties const d = join->group.after_stop();
       if (d.start == nullptr && d.wake == nullptr) return;
       fulfil(d);
     }
   }
-  void run_errand() {
+  void run_errand(bool hands_over = false) {
     RL_ASSERT(++errands == 1);
     {
       sink k{*this};
-      core::request(join.get(), k, 0);
-      tell(k);
+      k.hands_over = hands_over;
+      core::request(join.get(), k, errand_bits);
     }
+    tell(hands_over);
     if (join->group.arrive()) leave_parent();
   }
 
@@ -295,16 +331,22 @@ struct model : rl::test_suite<model, 4> {
       sink k{*this};
       core::request(task.get(), k);
     }
+    if (index == 2 && outsider) {
+      request_stop();
+      come(0);
+    }
     if (index == 3)
-      for (int i = 0; i < 3; ++i) {
-        if (i == 1 && hangs) continue;
-        std::uintptr_t const was = source[i].exchange(closed, std::memory_order_acq_rel);
-        if (was <= closed) continue;
-        if (core::complete(*reinterpret_cast<core::operation*>(was))) resume(i);
-      }
+      for (int i = 0; i < 3; ++i)
+        if (!(i == 1 && hangs) && !(i == 0 && outsider)) come(i);
+    if (index == 3) dispatch_handed();
+  }
+  void come(int i) {   // what i waits for
+    std::uintptr_t const was = source[i].exchange(closed, std::memory_order_acq_rel);
+    if (was > closed && core::complete(*reinterpret_cast<core::operation*>(was))) resume(i);
   }
 
   void after() {
+    dispatch_handed();
     RL_ASSERT(ended[0] && ended[1] && ended[2]);
     RL_ASSERT(gone_on == 1);
     RL_ASSERT(task_unwound == (request_comes ? 1 : 0));

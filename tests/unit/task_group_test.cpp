@@ -424,6 +424,25 @@ TEST_P(TaskGroup, request_stop_ends_it_without_an_error) {
   rt.block_on(body);
 }
 
+// Who asks need be no part of it. The stop ends what keeps the group alive while it is being asked.
+TEST_P(TaskGroup, a_task_of_another_kind_may_stop_it_as_long_as_its_body_waits_for_that) {
+  std::atomic<int> gone = 0;
+  auto body = [&]() -> task<> {
+    for (int round = 0; round < 200; ++round) {
+      co_await skua::with_task_group([&](task_group& g) -> task<> {
+        for (int i = 0; i < 5; ++i) g.spawn(sleep_with, 1h, std::ref(gone));
+        auto other = skua::spawn([&g]() -> task<> {
+          g.request_stop();
+          co_return;
+        });
+        co_await other;
+      });
+    }
+  };
+  rt.block_on(body);
+  EXPECT_LE(gone, 1000);
+}
+
 TEST_P(TaskGroup, tasks_of_a_stopped_group_are_told_why) {
   stop_reason parent{}, sibling{};
   struct asks {
