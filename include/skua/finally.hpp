@@ -2,6 +2,7 @@
 // finally: clean-up that may await, whatever happens to what it belongs to.
 #pragma once
 #include "detail/any_awaitable.hpp"
+#include "detail/duration.hpp"
 #include "error.hpp"
 #include "shield.hpp"
 #include "timeout.hpp"
@@ -50,10 +51,15 @@ template <class C>
 task<> run_cleanup(C& cleanup) {
   co_await as_task(std::invoke(cleanup));
 }
+// It begins even if the limit has passed before.
+template <class C>
+task<outcome<>> settled_cleanup(C& cleanup) {
+  co_return co_await settle_awaiter<void, false>(run_cleanup(cleanup));
+}
 template <class C>
 task<> run_limited_cleanup(C& cleanup, std::chrono::nanoseconds limit) {
   // The outcome is a value for the timeout, so only the limit can have stopped it: nothing else comes in here.
-  outcome<> const o = co_await timeout(limit, settled(run_cleanup(cleanup)));
+  outcome<> const o = co_await timeout(limit, settled_cleanup(cleanup));
   if (o.stopped()) throw cleanup_timeout{};
   if (o.failed()) std::rethrow_exception(o.error());
 }
@@ -81,7 +87,7 @@ auto finally(A&& a, Cleanup&& cleanup) {
 template <detail::awaitable A, class Cleanup, class Rep, class Period>
   requires detail::awaitable<detail::cleanup_result<Cleanup>>
 auto finally(A&& a, Cleanup&& cleanup, std::chrono::duration<Rep, Period> limit) {
-  auto const ns = std::chrono::ceil<std::chrono::nanoseconds>(limit);
+  std::chrono::nanoseconds const ns(detail::ns_at_most(limit));
   return detail::with_cleanup(detail::as_task(static_cast<A&&>(a)), std::decay_t<Cleanup>(std::forward<Cleanup>(cleanup)),
                               [ns](auto& c) { return detail::run_limited_cleanup(c, ns); });
 }

@@ -32,15 +32,15 @@ public:
   T await_resume() { return this->take_or_rethrow(); }
 };
 
-// A join of one branch whose stop ends here.
-template <class T>
+// A join of one branch whose stop ends here. `Looks`: the branch does not begin if the stop came before.
+template <class T, bool Looks = true>
 class settling_join : protected single_join<T> {
 public:
   using single_join<T>::single_join;
   using single_join<T>::await_ready;
   SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
-    if (attention() && stopped_at_fork()) [[unlikely]] return h;   // the branch never begins; its frame dies with us
+    if (Looks && attention() && stopped_at_fork()) [[unlikely]] return h;   // the branch never begins; its frame dies with us
     this->prepare(h, 0);
     this->decide = always_resume;
     return this->enter_branch();
@@ -58,13 +58,13 @@ protected:
   }
 };
 
-template <class T>
-class [[nodiscard("settle does nothing until it is awaited")]] settle_awaiter : settling_join<T> {
+template <class T, bool Looks = true>
+class [[nodiscard("settle does nothing until it is awaited")]] settle_awaiter : settling_join<T, Looks> {
 public:
   using value_type = outcome<T>;
-  using settling_join<T>::settling_join;
-  using settling_join<T>::await_ready;
-  using settling_join<T>::await_suspend;
+  using settling_join<T, Looks>::settling_join;
+  using settling_join<T, Looks>::await_ready;
+  using settling_join<T, Looks>::await_suspend;
   outcome<T> await_resume() {
     if (this->never_began()) return {};
     if (this->lost_its_value()) {

@@ -183,6 +183,28 @@ TEST_P(Scope, what_was_stopped_before_does_not_begin) {
   EXPECT_EQ(said, 2);
 }
 
+// How a clean-up begins under its limit: also when that has passed before the clean-up could begin (S14).
+TEST_P(Scope, S14_a_clean_up_that_was_stopped_before_begins_all_the_same) {
+  bool began = false, beyond = false, stopped = false;
+  auto body = [&]() -> task<> {
+    auto h = skua::spawn([&]() -> task<> {
+      while (!skua::this_task::stop_requested()) std::this_thread::yield();
+      auto cleanup = [&]() -> task<> {
+        began = true;
+        co_await skua::this_task::yield();
+        beyond = true;
+      };
+      stopped = (co_await skua::detail::settled_cleanup(cleanup)).stopped();
+    });
+    h.request_stop();
+    co_await h;
+  };
+  rt.block_on(body);
+  EXPECT_TRUE(began);
+  EXPECT_FALSE(beyond);
+  EXPECT_TRUE(stopped);
+}
+
 TEST_P(Scope, stopped_as_optional_of_a_value_a_failure_and_a_handle) {
   auto body = [&]() -> task<> {
     std::optional<int> v = co_await skua::stopped_as_optional(after(1s, 3));
@@ -301,6 +323,14 @@ TEST_P(Scope, S14_a_limit_that_expires_stops_the_cleanup_and_says_so) {
       ADD_FAILURE() << "not the limit";
     } catch (skua::timeout_error const&) {
     }
+  };
+  rt.block_on(body);
+}
+
+TEST_P(Scope, S14_a_limit_of_ages_never_expires) {
+  auto body = []() -> task<> {
+    EXPECT_EQ(co_await skua::finally(after(1s, 1), [] { return skua::sleep_for(1h); }, std::chrono::hours::max()), 1);
+    EXPECT_EQ(co_await skua::finally(after(1s, 2), [] { return skua::sleep_for(1h); }, std::chrono::seconds::max()), 2);
   };
   rt.block_on(body);
 }
