@@ -36,7 +36,7 @@ public:
     this->value = &value_;
   }
   using base::await_ready;
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) noexcept {
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
     this->prepare(h, 0);
     this->decide = local_decides;
