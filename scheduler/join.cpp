@@ -377,9 +377,15 @@ std::coroutine_handle<> finish_root(std::uintptr_t up) noexcept {
   tl.current = nullptr;   // the root's frame is gone, but destructors of the callable and of the result may ask for the running task
   group_state* const group = h.kind->drop_call != nullptr ? h.kind->drop_call(&h) : nullptr;
   if (attention()) [[unlikely]] note_end(h);
-  worker_counters::add(tl.counters.ended);
   using state = task_state<real_sync>;
-  state::word const was = h.state.end();   // INV-TASK-4, 5: unless it was detached, the block may be gone from here on
+  if (h.state.is_detached()) {   // it is alive until its result is gone, or its failure reported: a clean shutdown comes after that
+    h.kind->destroy(&h);
+    worker_counters::add(tl.counters.ended);
+    if (group != nullptr) [[unlikely]] group->leave();   // S13
+    return next_or_loop(next_local());
+  }
+  worker_counters::add(tl.counters.ended);
+  state::word const was = h.state.end();   // INV-TASK-4, 5: unless it was detached just now, the block may be gone from here on
   if (was == state::detached) h.kind->destroy(&h);
   if (group != nullptr) [[unlikely]] group->leave();   // S13: behind the result
   if (was == state::running || was == state::detached) return next_or_loop(next_local());

@@ -115,7 +115,10 @@ void release_context(task_context* c) noexcept {
 
 void report_untaken(task_header& h, std::exception_ptr& error) noexcept {
   failure_report const r{std::move(error), &h};
-  scheduler_lease const owner(h.owner_index.load(std::memory_order_relaxed));
+  std::uint16_t const number = h.owner_index.load(std::memory_order_relaxed);
+  // Its own worker: the runtime may have retired already, the task was the last one; but it joins its workers before it dies.
+  if (tl.owner != nullptr && tl.owner_index == number) return report_failure(*tl.owner, r);
+  scheduler_lease const owner(number);
   if (owner.get() == nullptr) return deliver_failure({}, to_failure(r));   // a handle that outlived its runtime
   report_failure(*owner.get(), r);
 }

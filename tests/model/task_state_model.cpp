@@ -54,6 +54,7 @@ struct model : rl::test_suite<model, 4> {
     RL_ASSERT(block->header == 5);
     while (ends_when_dropped && dropped.load(std::memory_order_relaxed) == 0) wait.pause();
     block->result = 42;
+    if (block->state.is_detached()) return free_block();
     std::uintptr_t const was = block->state.end();
     if (was == task_state::running) return;
     if (was == task_state::detached) return free_block();

@@ -13,6 +13,7 @@
 //   operation*            running         withdraw, the stopped joiner     refused: the task's end has the operation in hand (S4)
 //   running               detached        release, the handle's owner      the task runs on
 //   done                  (done)          release                          the owner frees the block
+//   detached              (detached)      is_detached, the task            it frees the block: nobody else has it
 //   any                   done            end, the task; its one RMW       the caller tells whom it finds there
 //   (free: done)          running         open, the spawner                the header is complete
 //   done                  done            close, who frees the block       INV-TASK-1
@@ -21,7 +22,7 @@
 // the other side of both.
 //
 // INV-TASK-1  The state of a free block is `done`, from before the block is freed until the next task's header is complete.
-// INV-TASK-4  Exactly one of release() and end() finds that the other has happened, and frees the block.
+// INV-TASK-4  Exactly one of release() and the task's end (is_detached(), then end()) finds that the other has happened, and frees the block.
 // INV-TASK-5  An operation or thread that has registered is told once, by end(), unless withdraw() took it back.
 //
 // Thread safety: one owner (the handle's) and the task itself; ended() from anywhere while the block is the task's.
@@ -60,6 +61,8 @@ public:
     SKUA_CHECK(seen == done, "a join_handle was dropped while it was being awaited");
     return true;
   }
+  // The task, before end(). acquire: pairs with release(): the owner's last use.
+  bool is_detached() const noexcept { return word_.load(std::memory_order_acquire) == detached; }
   // The task has ended. Returns what was there; after anything but `detached` the block may be gone.
   [[nodiscard]] SKUA_INLINE word end() noexcept { return word_.exchange(done, std::memory_order_acq_rel); }
 
