@@ -114,7 +114,7 @@ public:
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
     this->owner = tl.owner;
     start_(completion<T>(this));   // may call back before it returns, from any thread: we are not armed, so we stay
-    return suspend(*this);
+    return suspend_fairly(*this);
   }
   T await_resume() { return this->take(); }
 

@@ -125,14 +125,14 @@ public:
     explicit awaiter(future& f) noexcept : future_operation(detail::future_kind, f.state_), future_(f) {}
     bool await_ready() const {
       if (future_.state_ == nullptr) [[unlikely]] detail::future_misused("skua: this future is empty: it was awaited before, or moved from");
-      return future_.ready() && !detail::attention();
+      return future_.ready() && !detail::attention() && detail::spend_budget();
     }
     std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
       using result = detail::future_core<detail::real_sync>::wait_result;
       switch (state->core.wait(reinterpret_cast<std::uintptr_t>(static_cast<operation*>(this)))) {
-      case result::ready: return h;
+      case result::ready: return detail::go_on_fairly(*this);
       case result::occupied: detail::future_misused("skua: this future is being awaited by another coroutine");
       case result::waits: break;
       }

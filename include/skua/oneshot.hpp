@@ -133,14 +133,14 @@ public:
     explicit awaiter(oneshot_receiver& r) noexcept : future_operation(detail::oneshot_kind, r.state_), receiver_(r) {}
     bool await_ready() const {
       if (receiver_.state_ == nullptr) [[unlikely]] detail::oneshot_misused("skua: this oneshot has given its message, or was moved from");
-      return receiver_.ready() && !detail::attention();
+      return receiver_.ready() && !detail::attention() && detail::spend_budget();
     }
     std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
       using result = detail::future_core<detail::real_sync>::wait_result;
       switch (state->core.wait(reinterpret_cast<std::uintptr_t>(static_cast<operation*>(this)))) {
-      case result::ready: return h;
+      case result::ready: return detail::go_on_fairly(*this);
       case result::occupied: detail::oneshot_misused("skua: this oneshot is being awaited by another coroutine");
       case result::waits: break;
       }

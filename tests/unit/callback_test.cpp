@@ -107,6 +107,21 @@ TEST_F(Callback, may_be_called_before_start_returns) {
   });
 }
 
+TEST_F(Callback, that_is_always_called_at_once_lets_other_tasks_run__D11) {
+  skua::runtime one({.workers = 1});
+  one.block_on([]() -> task<> {
+    bool ran = false;
+    auto h = skua::spawn([&ran]() -> task<> {
+      ran = true;
+      co_return;
+    });
+    int rounds = 0;
+    for (; !ran && rounds < 10'000; ++rounds) EXPECT_EQ(co_await callback<int>([&](completion<int> c) { c.set_value(rounds); }), rounds);
+    EXPECT_LT(rounds, 10'000);
+    co_await h;
+  });
+}
+
 TEST_F(Callback, throws_what_was_set_what_start_throws_and_what_constructing_the_value_throws) {
   EXPECT_THROW(run([]() -> task<int> {
     co_return co_await callback<int>([](completion<int> c) { c.set_exception(std::make_exception_ptr(std::out_of_range("set"))); });

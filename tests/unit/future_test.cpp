@@ -259,6 +259,26 @@ task<int> take_and_destroy(meeting* m) {
   delete m;
   co_return n;
 }
+TEST(Future, that_is_always_ready_lets_other_tasks_run__D11) {
+  skua::runtime rt({.workers = 1});
+  rt.block_on([]() -> task<> {
+    bool ran = false;
+    auto h = skua::spawn([&ran]() -> task<> {
+      ran = true;
+      co_return;
+    });
+    int rounds = 0;
+    for (; !ran && rounds < 10'000; ++rounds) {
+      skua::promise<int> p;
+      auto f = p.get_future();
+      p.set_value(rounds);
+      EXPECT_EQ(co_await f, rounds);
+    }
+    EXPECT_LT(rounds, 10'000);
+    co_await h;
+  });
+}
+
 TEST(Future, the_waiter_may_destroy_promise_and_future_at_once) {
   skua::runtime rt(two_workers());
   constexpr int rounds = SKUA_TSAN || SKUA_ASAN ? 2'000 : 20'000;

@@ -121,6 +121,24 @@ TEST_F(Oneshot, sees_a_stop_before_it_takes_the_message) {
   });
 }
 
+TEST_F(Oneshot, that_is_always_ready_lets_others_run__D11) {
+  run([]() -> task<> {
+    bool ran = false;
+    auto h = skua::spawn([&ran]() -> task<> {
+      ran = true;
+      co_return;
+    });
+    int rounds = 0;
+    for (; !ran && rounds < 10'000; ++rounds) {
+      auto [tx, rx] = oneshot<int>();
+      EXPECT_TRUE(tx.send(rounds));
+      EXPECT_EQ(co_await rx.recv(), rounds);
+    }
+    EXPECT_LT(rounds, 10'000);
+    co_await h;
+  });
+}
+
 // A stop, a message and a receiver that goes away race: the message is received, comes back, or is destroyed with the receiver; never lost or doubled.
 TEST_F(OneshotOnManyWorkers, a_stop_and_a_message_race_without_loss) {
   constexpr int rounds = SKUA_TSAN || SKUA_ASAN ? 2'000 : 20'000;

@@ -122,6 +122,21 @@ SKUA_INLINE bool spend_budget() noexcept {
   return true;
 }
 
+// The operation has completed without waiting, and its result may be held over a yield. Goes on at once, or, if the budget is spent, behind everything
+// else in the queue. It is not armed meanwhile: a stop finds the branch running, and its next suspension point sees it.
+SKUA_COLD std::coroutine_handle<> yield_completed(operation& op) noexcept;   // scheduler/wait_queue.cpp
+SKUA_INLINE std::coroutine_handle<> go_on_fairly(operation& op) noexcept {
+  if (spend_budget()) [[likely]] return handle_of(op.frame);
+  return yield_completed(op);
+}
+
+// As suspend(), for an operation that is often completed before it is armed.
+SKUA_INLINE std::coroutine_handle<> suspend_fairly(operation& op) noexcept {
+  core::armed const a = core::arm(op);
+  if (a == core::armed::suspended) [[likely]] return next_or_loop(next_local());
+  return a == core::armed::completed ? go_on_fairly(op) : not_suspended(op, a);
+}
+
 struct join_base;
 struct errand;
 

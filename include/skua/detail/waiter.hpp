@@ -58,14 +58,6 @@ SKUA_INLINE bool withdraw_waiter(spin_lock<>& lock, wait_list& list, waiter_link
   return list.withdraw(w);
 }
 
-// The operation has completed without waiting, and its result may be held over a yield. Goes on at once, or, if the budget is spent, behind everything
-// else in the queue. It is not armed meanwhile: a stop finds the branch running, and its next suspension point sees it.
-SKUA_COLD std::coroutine_handle<> yield_completed(operation& op) noexcept;   // scheduler/wait_queue.cpp
-SKUA_INLINE std::coroutine_handle<> go_on_fairly(operation& op) noexcept {
-  if (spend_budget()) [[likely]] return handle_of(op.frame);
-  return yield_completed(op);
-}
-
 // The common shape of a leaf awaitable: `Awaiter` has members lock(), list() and bool take().
 template <class Awaiter>
 class sync_awaiter : protected waiter {
