@@ -8,7 +8,8 @@
 // A ring of the last `capacity` messages, each with the number of subscribers that have not read it, and a cursor for each subscriber, under one lock.
 //     messages      first .. end, numbered; a message leaves the ring when its last reader takes it, or when it is dropped
 //     cursor        of a subscriber: the number of the message that it reads next
-// INV-BCAST-1  `unread` of a message in the ring is the number of subscribers whose cursor is not beyond it.
+// INV-BCAST-1  `unread` of a message in the ring is the number of subscribers whose cursor is not beyond it; also of those that are just leaving: they are
+//              in the list no more, and read what is left for them, so that it is destroyed without the lock.
 // INV-BCAST-2  A subscriber that waits has read everything: its cursor is `end`. So a new message is given to everybody who waits, at once.
 // INV-BCAST-3  Senders wait only while the ring is full (slow_receiver::wait), and enter it in the order in which they came.
 // Messages are copied under the lock if that cannot throw and they are small; others are kept in a std::shared_ptr, and copied by their reader.
@@ -71,6 +72,13 @@ shared_cell<T> to_shared_cell(T&& v) {
   else
     return std::make_shared<T const>(std::move(v));
 }
+// Cells need not be assignable.
+template <class Cell>
+void move_cell(std::optional<Cell>& from, std::optional<Cell>& to) noexcept {
+  if (!from) return;
+  to.emplace(std::move(*from));
+  from.reset();
+}
 template <class T>
 T out_of_shared_cell(shared_cell<T>&& c) {
   if constexpr (copied_in_place<T>)
@@ -111,12 +119,12 @@ public:
   // ---- with the lock. `dropped` is to be destroyed without it.
   send_status send_locked(cell& v, std::optional<cell>& dropped, taken& woken) noexcept {
     if (closed_) return send_status::closed;
-    if (end_ - first_ == capacity_) {
-      if (how_ == slow_receiver::wait && count_ != 0) return send_status::full;
+    if (end_ - first_ == capacity_ && count_ != 0) {
+      if (how_ == slow_receiver::wait) return send_status::full;
       if (how_ == slow_receiver::disconnect) disconnect_slow();
-      if (end_ - first_ == capacity_) ++first_;
     }
     if (count_ == 0) return send_status::sent;   // to nobody
+    if (end_ - first_ == capacity_) ++first_;
     push(std::move(v), dropped, woken);
     return send_status::sent;
   }
@@ -129,11 +137,7 @@ public:
       s.cursor = first_;
     }
     if (s.cursor == end_) return closed_;
-    slot& at = slot_of(s.cursor++);
-    if (--at.unread == 0)
-      r.message = std::exchange(at.message, std::nullopt);   // the last one takes it along
-    else
-      r.message = at.message;
+    give(slot_of(s.cursor++), r.message);
     release_read(woken);
     return true;
   }
@@ -146,24 +150,28 @@ public:
     ++count_;
   }
   void unsubscribe(subscription& s) noexcept {
-    for (;;) {   // one message at a time: it is destroyed without the lock
+    std::uint64_t end;   // what comes later is not for it: so this ends, whatever is sent meanwhile
+    {
+      locked_scope const g(lock_);
+      SKUA_CHECK(!s.waits, "a broadcast_receiver was destroyed while a task waits at it");
+      if (s.disconnected) return;
+      unlink(s);
+      end = end_;
+    }
+    for (bool more = true; more;) {   // one message at a time
       std::optional<cell> dropped;
       taken woken;
-      bool more;
       {
         locked_scope const g(lock_);
-        more = !s.disconnected && std::max(s.cursor, first_) != end_;
+        s.cursor = std::max(s.cursor, first_);
+        more = s.cursor < end;
         if (more) {
-          s.cursor = std::max(s.cursor, first_);
           slot& at = slot_of(s.cursor++);
-          if (--at.unread == 0) dropped = std::exchange(at.message, std::nullopt);
-        } else if (!s.disconnected) {
-          unlink(s);
+          if (--at.unread == 0) move_cell(at.message, dropped);
         }
         release_read(woken);
       }
       wake(std::move(woken));
-      if (!more) return;
     }
   }
   void close() noexcept {
@@ -202,20 +210,24 @@ private:
     std::size_t unread = 0;
   };
   slot& slot_of(std::uint64_t number) noexcept { return slots_[number % capacity_]; }
+  // One more has read it.
+  static void give(slot& at, std::optional<cell>& to) noexcept {
+    if (--at.unread == 0)
+      move_cell(at.message, to);   // the last one takes it along
+    else
+      to.emplace(*at.message);
+  }
 
   void push(cell&& v, std::optional<cell>& dropped, taken& woken) noexcept {
     slot& at = slot_of(end_++);
-    dropped = std::exchange(at.message, std::nullopt);
+    move_cell(at.message, dropped);
     at.message.emplace(std::move(v));
     at.unread = count_;
     while (waiter_links* const w = receivers_.take()) {   // INV-BCAST-2
       auto& r = static_cast<broadcast_receiving<T>&>(static_cast<waiter&>(*w));
       ++r.by->cursor;
       r.by->waits = false;
-      if (--at.unread == 0)
-        r.message = std::exchange(at.message, std::nullopt);
-      else
-        r.message = at.message;
+      give(at, r.message);
       woken.push_back(*w);
     }
     if (at.unread == 0 && first_ + 1 == end_) first_ = end_;
@@ -267,7 +279,7 @@ class broadcast;
 
 // A subscriber. It receives what is sent from its subscription on.
 //
-// Thread safety: one task at a time. Lifetime: must outlive its recv(); dropping it unsubscribes. Movable.
+// Thread safety: one task at a time. Lifetime: must outlive its recv(), or the process ends; dropping it unsubscribes. Movable.
 template <class T>
 class broadcast_receiver {
   using state = detail::broadcast_state<T>;
@@ -396,20 +408,21 @@ public:
     std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       this->owner = detail::tl.owner;
-      detail::waiter_ring woken;
-      std::optional<detail::shared_cell<T>> dropped;
       {
-        detail::locked_scope const g(state_.lock_);
-        this->status = state_.send_locked(this->message, dropped, woken);
-        if (this->status == send_status::full) {
-          this->status = send_status::closed;   // unless somebody lets it in
-          state_.senders_.push_back(*this);
-          h = nullptr;
+        detail::waiter_ring woken;
+        std::optional<detail::shared_cell<T>> dropped;   // destroyed in here: what follows may make another task the running one
+        {
+          detail::locked_scope const g(state_.lock_);
+          this->status = state_.send_locked(this->message, dropped, woken);
+          if (this->status == send_status::full) {
+            this->status = send_status::closed;   // unless somebody lets it in
+            state_.senders_.push_back(*this);
+            h = nullptr;
+          }
         }
+        detail::wake(std::move(woken));
       }
-      if (h == nullptr) return detail::suspend(*this);   // INV-WAIT-4: it may be gone
-      detail::wake(std::move(woken));
-      return detail::go_on_fairly(*this);
+      return h == nullptr ? detail::suspend(*this) : detail::go_on_fairly(*this);   // INV-WAIT-4: it may be gone
     }
     // False: it was closed.
     bool await_resume() const noexcept { return this->status == send_status::sent; }

@@ -31,7 +31,7 @@ public:
     {
       locked_scope const g(lock_);
       if (closed_) return false;
-      old = std::exchange(value_, std::nullopt);
+      move_cell(value_, old);
       value_.emplace(std::move(v));
       ++version_;
       woken.append(waiting_.take_all());
@@ -43,7 +43,7 @@ public:
     std::optional<cell> copy;
     {
       locked_scope const g(lock_);
-      copy = value_;
+      copy.emplace(*value_);
       if (version != nullptr) *version = version_;
     }
     return out_of_shared_cell<T>(std::move(*copy));

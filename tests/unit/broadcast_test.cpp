@@ -2,14 +2,20 @@
 // broadcast: everybody gets everything; slow subscribers; closing; stop.
 #include "skua/broadcast.hpp"
 #include "skua/runtime.hpp"
+#include "skua/this_task.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -212,6 +218,121 @@ TEST_F(Broadcast, whose_copy_throws_loses_that_message_for_that_subscriber) {
     EXPECT_THROW((void)co_await rx.recv(), std::runtime_error);
     EXPECT_EQ((co_await rx.recv())->value, 1);
   });
+}
+
+// A message whose end sends another one: there is always something left to read.
+struct chain {
+  broadcast<chain> const* to = nullptr;
+  std::shared_ptr<int> left;
+  chain(broadcast<chain> const* b, std::shared_ptr<int> n) : to(b), left(std::move(n)) {}
+  chain(chain&& o) noexcept : to(std::exchange(o.to, nullptr)), left(o.left) {}
+  chain(chain const& o) noexcept : left(o.left) {}
+  ~chain() {
+    if (to != nullptr && to->subscribers() != 0 && --*left > 0) (void)to->try_send(chain(to, left));
+  }
+};
+TEST_F(Broadcast, a_subscriber_that_leaves_reads_what_is_there_and_nothing_later) {
+  broadcast<chain> b(2);
+  auto const left = std::make_shared<int>(1000);
+  {
+    auto const rx = b.subscribe();
+    EXPECT_EQ(b.try_send(chain(&b, left)), send_status::sent);
+  }
+  EXPECT_EQ(*left, 1000);
+  EXPECT_EQ(b.subscribers(), 0u);
+}
+
+// Whoever leaves is no subscriber any more, while its last messages are still in the ring.
+TEST_F(Broadcast, one_that_leaves_holds_nobody_up) {
+  struct calls {
+    std::shared_ptr<std::function<void()>> f;
+    bool last = false;
+    explicit calls(std::function<void()> g) : f(std::make_shared<std::function<void()>>(std::move(g))), last(true) {}
+    calls(calls&& o) noexcept : f(o.f), last(std::exchange(o.last, false)) {}
+    calls(calls const& o) noexcept : f(o.f) {}
+    ~calls() {
+      if (last && *f) (*f)();
+    }
+  };
+  for (auto how : {slow_receiver::wait, slow_receiver::drop_oldest, slow_receiver::disconnect}) {
+    broadcast<calls> b(2, how);
+    std::optional<broadcast_receiver<calls>> other;
+    int called = 0;
+    {
+      auto const rx = b.subscribe();
+      EXPECT_EQ(b.try_send(calls([&] {
+        if (called++ != 0) return;
+        EXPECT_EQ(b.subscribers(), 0u);
+        other = b.subscribe();
+        EXPECT_EQ(b.try_send(calls([] {})), send_status::sent);   // one is left, one goes in
+      })), send_status::sent);
+      EXPECT_EQ(b.try_send(calls([&] { ++called; })), send_status::sent);
+    }
+    EXPECT_EQ(called, 2);
+    rt.block_on([&]() -> task<> {
+      auto m = co_await other->recv();
+      EXPECT_TRUE(m);
+      EXPECT_EQ(m.missed(), 0u);
+    });
+  }
+}
+
+TEST_F(Broadcast, a_message_that_is_dropped_is_destroyed_by_the_task_that_sends) {
+  struct tells {
+    std::vector<std::uint64_t>* to = nullptr;
+    explicit tells(std::vector<std::uint64_t>* t) : to(t) {}
+    tells(tells&& o) noexcept : to(std::exchange(o.to, nullptr)) {}
+    tells(tells const&) noexcept {}
+    ~tells() {
+      if (to != nullptr) to->push_back(skua::this_task::id());
+    }
+  };
+  run([]() -> task<> {
+    std::vector<std::uint64_t> by;
+    bool done = false;
+    auto other = skua::spawn([&]() -> task<> {
+      while (!done) co_await skua::this_task::yield();
+    });
+    {
+      broadcast<tells> b(1, slow_receiver::drop_oldest);
+      auto rx = b.subscribe();
+      for (int i = 0; i < 1000; ++i) EXPECT_TRUE(co_await b.send(tells(&by)));   // it yields now and then
+      done = true;
+      EXPECT_EQ(by, std::vector<std::uint64_t>(999, skua::this_task::id()));
+    }
+    co_await other;
+  });
+}
+
+TEST_F(Broadcast, carries_what_cannot_be_assigned) {
+  struct fixed {
+    int const value;
+  };
+  static_assert(!std::is_copy_assignable_v<fixed>);
+  run([]() -> task<> {
+    broadcast<fixed> b(2, slow_receiver::drop_oldest);
+    auto one = b.subscribe();
+    auto two = b.subscribe();
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(co_await b.send({i}));
+    EXPECT_EQ((co_await one.recv())->value, 1);
+    EXPECT_EQ((co_await two.recv())->value, 1);
+  });
+}
+
+TEST(BroadcastDeathTest, a_receiver_is_not_destroyed_while_a_task_waits_at_it) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  auto body = [] {
+    skua::runtime rt({.workers = 1});
+    broadcast<int> b(1);
+    std::optional<broadcast_receiver<int>> rx(b.subscribe());
+    auto wait = [&]() -> task<> { (void)co_await rx->recv(); };
+    rt.block_on([&]() -> task<> {
+      auto h = skua::spawn(wait);
+      co_await let_them_wait();
+      rx.reset();
+    });
+  };
+  EXPECT_DEATH(body(), "destroyed while a task waits at it");
 }
 
 TEST_F(Broadcast, misuse_is_a_clear_error) {

@@ -104,6 +104,19 @@ TEST_F(Watch, waits_for_a_value_that_it_is_asked_for) {
   });
 }
 
+TEST_F(Watch, holds_what_cannot_be_assigned) {
+  struct fixed {
+    int const value;
+  };
+  run([]() -> task<> {
+    watch<fixed> w({1});
+    auto rx = w.subscribe();
+    w.set({2});
+    EXPECT_TRUE(co_await rx.changed());
+    EXPECT_EQ(rx.get().value, 2);
+  });
+}
+
 TEST_F(Watch, is_set_by_threads_from_outside) {
   run([]() -> task<> {
     watch<int> w(0);
