@@ -63,7 +63,7 @@ public:
     barrier& barrier_;
     bool last_ = false;
   };
-  // True for the one that was the last to arrive.
+  // True for the one that was the last to arrive; for nobody, if that was by arrive_and_drop().
   awaiter arrive_and_wait() noexcept { return awaiter(*this); }
   // Arrives without waiting, and is not expected in later phases.
   void arrive_and_drop() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // runs: random 400000, bound1
 // Two tasks wait at a condition variable until a flag is set under its mutex; a third sets it and notifies (one or all), holding the mutex or not; a stop is
-// requested of the first. A task that goes on without having been stopped owns the mutex->
+// requested of the first. A task that goes on without having been stopped owns the mutex.
 // Checked: no notification is lost (who has seen the flag unset under the mutex is in the list before anybody else owns it), one owner at a time, a stopped
 // waiter is taken out wherever it is (INV-MUTEX-1 to 4 for the moves between the two lists).
 #include "relacy_sync.hpp"
@@ -62,7 +62,7 @@ struct model : rl::test_suite<model, 4> {
     RL_ASSERT(through[i] + ++unwound[i] == 1);
     end(i);
   }
-  // It owns the mutex->
+  // It owns the mutex.
   void own(int i) {
     if (i == notifier) return notify(i);
     if (flag == 0) {

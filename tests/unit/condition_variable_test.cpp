@@ -222,21 +222,40 @@ TEST_F(ConditionVariable, a_notification_for_one_that_is_stopped_goes_to_the_nex
   }, std::ref(shared));
 }
 
+// Two are notified together and wait for the mutex; one more comes to wait behind them. The first is called and stopped before it runs, or the second
+// while the first owns the mutex.
 TEST_F(ConditionVariable, a_notification_for_all_is_not_passed_on_to_later_ones) {
-  one.block_on([](monitor& s) -> task<> {
-    auto a = co_await started(wait_once, std::ref(s), 'a');
-    skua::join_handle<> b;
-    {
-      auto const lock = co_await s.m.lock();
-      s.changed.notify_all();
-      a.request_stop();
-      EXPECT_THROW(co_await a, skua::task_stopped);
-    }
-    b = co_await started(wait_once, std::ref(s), 'b');
-    EXPECT_FALSE(b.done());
-    s.changed.notify_one();
-    co_await b;
-  }, std::ref(shared));
+  for (int stopped : {0, 1}) {
+    one.block_on([](monitor& s, int stopped) -> task<> {
+      s.said.clear();
+      s.value = 0;
+      skua::join_handle<> a[2];
+      for (int i = 0; i < 2; ++i)
+        a[i] = co_await started([](monitor& s, char name) -> task<> {
+          auto lock = co_await s.m.lock();
+          co_await s.changed.wait(lock);
+          s.said += name;
+          while (s.value == 0) co_await skua::this_task::yield();
+        }, std::ref(s), "ab"[i]);
+      auto late = skua::spawn([](monitor& s, skua::join_handle<>& first, bool stop) -> task<> {
+        auto lock = co_await s.m.lock();
+        s.changed.notify_all();
+        if (stop) first.request_stop();
+        co_await s.changed.wait(lock);
+        s.said += 'c';
+      }, std::ref(s), std::ref(a[0]), stopped == 0);
+      co_await until([&] { return !s.said.empty(); });
+      EXPECT_EQ(s.said, stopped == 0 ? "b" : "a");
+      if (stopped == 1) a[1].request_stop();
+      EXPECT_THROW(co_await a[stopped], skua::task_stopped);
+      s.value = 1;
+      co_await a[1 - stopped];
+      co_await yield_times(20);
+      EXPECT_FALSE(late.done());
+      s.changed.notify_one();
+      co_await late;
+    }, std::ref(shared), stopped);
+  }
 }
 
 // Many workers: a bounded buffer; every item is consumed once.
