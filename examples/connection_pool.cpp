@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connection pool (support/connection_pool.hpp) in a small gateway: lines from many clients go to one upstream server, over a few connections.
+//
+//     client ==lines==> gateway ==a line, over a leased connection==> upstream        stats: what the gateway says of its pool
+//
+// However many clients there are, the upstream sees no more than --connections connections, and they are served in order. A connection that the upstream has
+// closed is noticed before it is used, and one that it closes at that very moment costs a second try. An upstream that is away or silent costs its clients an
+// error each, in time; when it is back, all goes on. On SIGTERM who has a connection gets its answer, who waits for one is told, and all are closed.
+//
+// usage: connection_pool [--port N] [--upstream N]           then: nc 127.0.0.1 PORT
+#include "support/connection_pool.hpp"
+#include "support/command_line.hpp"
+#include "support/connections.hpp"
+#include "support/server_options.hpp"
+#include <array>
+#include <cctype>
+#include <chrono>
+#include <cstdio>
+#include <skua/signal.hpp>
+#include <skua/spawn.hpp>
+#include <skua/tcp.hpp>
+#include <skua/timeout.hpp>
+#include <string>
+#include <system_error>
+
+struct settings {
+  example::server_options server{};
+  std::uint16_t upstream = 0;
+  std::size_t connections = 4;
+  int patience_ms = 2000, reply_ms = 2000;
+};
+
+// Lines of a stream, one after the other.
+class line_reader {
+public:
+  explicit line_reader(skua::tcp_stream& stream) : stream_(stream) {}
+  // Without its end. None: the peer has closed.
+  skua::task<std::optional<std::string>> next() {
+    std::array<char, 1024> part;
+    std::size_t end;
+    while ((end = pending_.find('\n')) == std::string::npos) {
+      if (pending_.size() > 65536) throw std::system_error(std::make_error_code(std::errc::message_size));
+      std::size_t const n = co_await stream_.read_some(std::as_writable_bytes(std::span(part)));
+      if (n == 0) co_return std::nullopt;
+      pending_.append(part.data(), n);
+    }
+    std::string line = pending_.substr(0, end);
+    pending_.erase(0, end + 1);
+    if (line.ends_with('\r')) line.pop_back();
+    co_return line;
+  }
+
+private:
+  skua::tcp_stream& stream_;
+  std::string pending_;
+};
+
+// ---------------------------------------------------------------- to the upstream
+
+static skua::task<std::string> exchange(skua::tcp_stream& stream, std::string request) {
+  request += '\n';
+  co_await stream.write_all(request);
+  auto answer = co_await line_reader(stream).next();
+  if (!answer) throw std::system_error(std::make_error_code(std::errc::connection_reset));
+  co_return std::move(*answer);
+}
+
+static skua::task<std::string> ask(example::connection_pool& pool, std::string request, settings const& s) {
+  using std::chrono::milliseconds;
+  for (bool first = true;; first = false) {
+    auto lease = co_await skua::timeout(milliseconds(s.patience_ms), pool.acquire());
+    bool const once_more = first && lease.is_reused();
+    try {
+      std::string answer = co_await skua::timeout(milliseconds(s.reply_ms), exchange(lease.stream(), request));
+      lease.keep();
+      co_return answer;
+    } catch (std::system_error const&) {
+      if (!once_more) throw;   // these requests can be repeated: asking twice is not worse than asking once
+    }
+  }
+}
+
+static skua::task<std::string> answer_to(example::connection_pool& pool, std::string request, settings const& s) {
+  if (request == "stats") {
+    auto const& c = pool.counts();
+    co_return "open " + std::to_string(c.open) + " idle " + std::to_string(c.idle) + " waiting " + std::to_string(c.waiting) + " made " +
+           std::to_string(c.made) + " reused " + std::to_string(c.reused) + " discarded " + std::to_string(c.discarded);
+  }
+  std::string trouble;
+  try {
+    co_return co_await ask(pool, request, s);
+  } catch (skua::timeout_error const&) {
+    trouble = "timed out";
+  } catch (std::system_error const& e) {
+    trouble = e.code().message();
+  } catch (example::pool_closed const& e) {
+    trouble = e.what();
+  }
+  co_return "error: " + trouble;
+}
+
+// ---------------------------------------------------------------- clients
+
+static skua::task<> talk(skua::tcp_stream stream, example::connections& open, example::connection_pool& pool, settings const& s) {
+  example::connections::entry const here(open, stream);
+  line_reader lines(stream);
+  try {
+    while (auto request = co_await lines.next()) {
+      std::string const answer = co_await answer_to(pool, std::move(*request), s) + '\n';
+      co_await stream.write_all(answer);
+    }
+  } catch (std::system_error const&) {
+    // The client is gone: nobody is left to be told.
+  }
+}
+
+// An upstream of our own, if none is given: it answers in capital letters.
+static skua::task<> shout(skua::tcp_stream stream) {
+  line_reader lines(stream);
+  try {
+    while (auto line = co_await lines.next()) {
+      for (char& c : *line) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+      co_await stream.write_all(*line + '\n');
+    }
+  } catch (std::system_error const&) {
+  }
+}
+static skua::task<> upstream(skua::tcp_listener& listener) {
+  for (;;) skua::spawn_detached(shout, co_await listener.accept());
+}
+
+static skua::task<> serve(settings const& s, example::connections& open, example::connection_pool& pool, skua::tcp_listener& own) {
+  skua::join_handle<> upstream_of_our_own;
+  if (own) upstream_of_our_own = skua::spawn(upstream, std::ref(own));
+  skua::tcp_listener listener = s.server.listen();
+  struct closer {   // a signal stops this task: its destructors run, then the connections end
+    example::connection_pool& pool;
+    ~closer() { pool.close(); }
+  } const closed_at_end{pool};
+  auto const drained_at_end = open.drained_at_end();
+  for (;;) skua::spawn_detached(talk, co_await listener.accept(), std::ref(open), std::ref(pool), std::ref(s));
+}
+
+int main(int argc, char** argv) {
+  settings s;
+  example::command_line line("connection_pool", "Passes lines on to an upstream server, over a pool of connections.");
+  s.server.add_to(line);
+  line.number("--upstream", s.upstream, 0, 65535, "port of the upstream on 127.0.0.1; 0: one of our own, which answers in capital letters");
+  line.number("--connections", s.connections, 1, 10'000, "to the upstream, at most");
+  line.number("--patience", s.patience_ms, 1, 600'000, "milliseconds that a request waits for a connection");
+  line.number("--reply", s.reply_ms, 1, 600'000, "milliseconds that the upstream has for its answer");
+  line.parse(argc, argv);
+  return line.run([&] {
+    skua::tcp_listener own;
+    if (s.upstream == 0) own = skua::tcp_listener::bind(skua::endpoint::loopback(0));
+    auto const to = own ? own.local_endpoint() : skua::endpoint::loopback(s.upstream);
+    example::connection_pool pool({.to = to, .connections = s.connections});
+    example::connections open;
+    return skua::run_until_signal(serve(s, open, pool, own), {SIGINT, SIGTERM}, s.server.grace(), s.server.runtime).exit_status();
+  });
+}
