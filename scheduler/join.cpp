@@ -10,6 +10,7 @@
 #include "skua/detail/failure_report.hpp"
 #include "skua/detail/group_state.hpp"
 #include "skua/error.hpp"
+#include <algorithm>
 #include <new>
 
 namespace skua::detail {
@@ -427,11 +428,13 @@ std::coroutine_handle<> dispatch_stopping(operation& op) noexcept {
 
 std::coroutine_handle<> continue_walk(branch_record& at) noexcept {
   core::record* outermost = &at;
-  while (core::record* const up = outermost->above) outermost = up;
+  unsigned climbed = 0;
+  for (; core::record* const up = outermost->above; ++climbed) outermost = up;
   join_base& j = join_at(std::atomic_ref<std::uintptr_t>(static_cast<branch_record*>(outermost)->up).load(std::memory_order_relaxed));
   branch_word& top = *word_if_any(up_of(*j.parent_branch));   // held by the walk: it cannot go away
   stop_sink sink(*tl.owner);
-  core::resume_walk(top, at, sink, 16 * stop_sink::requester_allowance);
+  // As far as it was to the top at least: or else a walk far down would spend its time on coming back to where it was.
+  core::resume_walk(top, at, sink, std::max(16 * stop_sink::requester_allowance, climbed));
   return std::noop_coroutine();
 }
 
