@@ -2,6 +2,8 @@
 // The cold half of when_any; skua/when_any.hpp has the protocol.
 #include "skua/when_any.hpp"
 #include "skua/detail/join.hpp"
+#include <algorithm>
+#include <functional>
 
 namespace skua::detail {
 
@@ -39,16 +41,20 @@ verdict race_decides(special_join& j, bool from_outside) noexcept {
 
 std::vector<std::exception_ptr> take_failures(join_base& j, void* const* outs, std::size_t n) {
   std::vector<std::exception_ptr> failures;
+  std::vector<void*> lost;   // slots, by address: the list has them in the order of time
   try {
     failures.reserve(n);
+    lost.reserve(n);
   } catch (...) {
     discard_lost(j);
     free_records(j);
     throw;
   }
+  for (lost_slot* l = first_lost(j); l != nullptr; l = next_lost(*l)) lost.push_back(l);
+  std::sort(lost.begin(), lost.end(), std::less<>());
   for (std::size_t i = 0; i < n; ++i)
-    for (lost_slot* l = first_lost(j); l != nullptr; l = next_lost(*l))
-      if (static_cast<void*>(l) == outs[i] && l->error) failures.push_back(std::move(l->error));
+    if (std::binary_search(lost.begin(), lost.end(), outs[i], std::less<>()))
+      if (lost_slot& l = *static_cast<lost_slot*>(outs[i]); l.error) failures.push_back(std::move(l.error));
   discard_lost(j);
   return failures;
 }
