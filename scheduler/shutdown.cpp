@@ -31,7 +31,6 @@ char const* waits_for(task_header const& h) noexcept {
   if (w & core::inner) return "its branches";
   auto& link = const_cast<item&>(h.link);
   item const kind = std::atomic_ref<item>(link).load(std::memory_order_acquire);
-  if ((h.word_.load(std::memory_order_relaxed) & ~core::word_bits) == 0) return "running or queued";   // `link` may be a failure by now
   return kind != 0 ? reinterpret_cast<operation_kind const*>(kind)->what : "an operation";
 }
 

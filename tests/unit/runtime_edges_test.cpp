@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <gtest/gtest.h>
 #include <memory>
 #include <new>
@@ -53,6 +54,37 @@ TEST(RuntimeEdges, request_stop_of_all_tasks_is_seen_at_a_checkpoint_long_after)
   step = 2;
   EXPECT_TRUE(soon([&] { return h.done(); }));
   EXPECT_EQ(step, 2);
+}
+
+// Inspection reads headers while their tasks run, fail and end: for ThreadSanitizer.
+TEST(RuntimeEdges, a_dump_may_be_taken_while_tasks_fail) {
+  skua::runtime rt({.workers = 2});
+  std::atomic<bool> over{false};
+  std::thread inspector([&] {
+    while (!over) {
+      std::ostringstream out;
+      rt.dump(out);
+    }
+  });
+  auto const fails = [](int& n) -> skua::task<void> {
+    co_await skua::this_task::yield();
+    co_await skua::sleep_for(1us);
+    throw std::runtime_error(std::to_string(++n));
+  };
+  int first = 0, second = 0, caught = 0;
+  rt.block_on([&]() -> skua::task<void> {
+    for (int i = 0; i != 300; ++i) {
+      auto a = skua::spawn(fails, std::ref(first)), b = skua::spawn(fails, std::ref(second));
+      for (auto* h : {&a, &b}) try {
+          co_await *h;
+        } catch (std::runtime_error const&) {
+          ++caught;
+        }
+    }
+  });
+  over = true;
+  inspector.join();
+  EXPECT_EQ(caught, 600);
 }
 
 // S12, S23: its failure goes to the default handler then.

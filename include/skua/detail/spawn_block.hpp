@@ -39,10 +39,11 @@ struct result_block : task_header {
   void* out() noexcept { return &slot; }
   std::exception_ptr& error() noexcept { return slot.error; }
 };
-// A task<void> has no value, and its failure fits into the header.
+// A task<void> has no value, and its failure fits into the header: in the place of the root branch, which has ended then. (Not into `link`, which inspection
+// reads at any time.)
 template <>
 struct result_block<void> : task_header {
-  void* out() noexcept { return &link; }
+  void* out() noexcept { return &branch; }
   std::exception_ptr& error() noexcept { return *static_cast<std::exception_ptr*>(out()); }
 };
 

@@ -54,7 +54,7 @@ struct alignas(16) task_header : branch_word {
   task_context* context = nullptr;     // null: no name
   std::source_location site;
   item link = 0;                       // in the injection queue, while it has not started; then operation_kind* of what its root branch
-                                       // has waited for last, for inspection; a task<void>'s failure, when it has ended
+                                       // has waited for last, for inspection
   std::uint64_t id = 0;
   static constexpr std::uint64_t has_stray = std::uint64_t{1} << 63;
   std::uint64_t parent = 0;            // id of the task that spawned it; 0: a thread from outside. has_stray: a link (embedding.cpp)
