@@ -126,7 +126,7 @@ task<> close_handle(handle_ref h) {
   while (request.again());
   if (r == -ECANCELED) co_await this_task::checkpoint();
   h->fd = -1;
-  if (r < 0) file_failed(r, "close", h->path);
+  if (r < 0 && r != -EINTR) file_failed(r, "close", h->path);
 }
 
 handle_ref opened(file_handle* h) {
@@ -164,7 +164,8 @@ std::coroutine_handle<> file_request::await_suspend(std::coroutine_handle<> h) {
 }
 
 bool file_request::again() noexcept {
-  if (on_thread || (result != -EAGAIN && result != -EINTR)) return false;
+  // A close that was interrupted has closed: the number may be somebody else's by now.
+  if (on_thread || (result != -EAGAIN && (result != -EINTR || action == file_action::close))) return false;
   return on_thread = true;
 }
 

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is particular to files through io_uring: where it is forbidden, and when more is asked of it than it takes at once.
 #include "io/file_engines.hpp"
+#include "io/file_request.hpp"
 #include "io/uring.hpp"
 #include "skua/file.hpp"
 #include "skua/runtime.hpp"
 #include "skua/spawn.hpp"
 #include "skua/this_task.hpp"
+#include "tests/support/forbid.hpp"
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <gtest/gtest.h>
-#include <linux/filter.h>
 #include <linux/io_uring.h>
-#include <linux/seccomp.h>
 #include <memory>
 #include <string>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <system_error>
 #include <unistd.h>
@@ -63,6 +63,19 @@ TEST(Uring, gives_completions_in_order_and_wraps) {
   }
 }
 
+// Linux has closed the descriptor when it says EINTR: closing it again might close somebody else's.
+TEST(FileRequest, that_was_interrupted_is_made_again_unless_it_closes) {
+  using skua::detail::file_action;
+  for (auto action : {file_action::open, file_action::read, file_action::write, file_action::sync, file_action::close}) {
+    skua::detail::file_request r(action);
+    r.result = -EINTR;
+    EXPECT_EQ(r.again(), action != file_action::close);
+  }
+  skua::detail::file_request not_begun(file_action::close);
+  not_begun.result = -EAGAIN;
+  EXPECT_TRUE(not_begun.again());
+}
+
 TEST(Uring, knows_what_the_kernel_supports) {
   if (!kernel_allows_it()) GTEST_SKIP() << "io_uring is forbidden here";
   uring const ring(2, 4);
@@ -71,21 +84,9 @@ TEST(Uring, knows_what_the_kernel_supports) {
   EXPECT_FALSE(ring.supports(unknown));
 }
 
-// As containers do it.
-void forbid(unsigned system_call, unsigned error) {
-  sock_filter rules[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, system_call, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  sock_fprog const program{static_cast<unsigned short>(std::size(rules)), rules};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) std::_Exit(9);
-}
-
 // 0: as it should be.
 int status_where_forbidden(unsigned system_call) {
-  forbid(system_call, EPERM);
+  skua_test::forbid(system_call, EPERM);
   {
     skua::runtime rt({.workers = 1});
     if (rt.file_backend() != "threads") return 1;
