@@ -39,9 +39,12 @@ struct accept_operation : io_operation {
 
 io_step accept_one(io_operation& o) noexcept {
   auto& op = static_cast<accept_operation&>(o);
-  do op.accepted = ::accept4(op.number(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  while (op.accepted < 0 && is_the_connections(errno));
   op.last = io_operation::full;   // there may be more
+  for (;;) {
+    op.accepted = ::accept4(op.number(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (op.accepted >= 0 || !is_the_connections(errno)) break;
+    if (!spend_budget()) return io_step::unfair;   // it may be so of every connection: a worker must not stay here, and a stop be seen
+  }
   if (op.accepted >= 0) return io_step::done;
   if (errno == EAGAIN || errno == EWOULDBLOCK) {
     op.last = io_operation::drained;

@@ -4,12 +4,15 @@
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
+#include "tests/support/forbid.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/tcp_pair.hpp"
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <cstdint>
@@ -19,6 +22,7 @@
 #include <random>
 #include <string>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <system_error>
 #include <unistd.h>
@@ -297,6 +301,26 @@ TEST_F(TcpEnds, a_storm_of_signals_disturbs_nothing) {
   ::setitimer(ITIMER_REAL, &never, nullptr);
   ::sigaction(SIGALRM, &before, nullptr);
   EXPECT_GT(signals.load(), 10);
+}
+
+// What accept4 says of a connection that a firewall forbids; here of every one.
+int status_where_every_connection_is_forbidden() {
+  skua_test::forbid(SYS_accept4, EPERM);
+  skua::runtime rt({.workers = 1});
+  return rt.block_on([]() -> task<int> {
+    auto listener = tcp_listener::bind(skua::endpoint::loopback(0));
+    auto const client = co_await tcp_stream::connect(listener.local_endpoint());
+    try {
+      (void)co_await skua::timeout(20ms, listener.accept());
+    } catch (skua::timeout_error const&) {
+      co_return 0;
+    }
+    co_return 1;
+  });
+}
+TEST(TcpDeathTest, connections_that_cannot_be_accepted_hold_no_worker_and_no_stop_up) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(std::_Exit(status_where_every_connection_is_forbidden()), testing::ExitedWithCode(0), "");
 }
 
 } // namespace
