@@ -16,6 +16,9 @@ install(FILES "${PROJECT_BINARY_DIR}/skuaConfig.cmake" "${PROJECT_BINARY_DIR}/sk
 # The .pc files find themselves, so that an installed tree can be moved.
 file(RELATIVE_PATH skua_pc_prefix "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
 set(skua_pc_flags "")
+if(SKUA_USER_FLAGS)
+  string(APPEND skua_pc_flags " ${SKUA_USER_FLAGS}")
+endif()
 if(SKUA_ACCOUNTING)
   string(APPEND skua_pc_flags " -DSKUA_ACCOUNTING=1")
 endif()

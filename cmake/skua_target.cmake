@@ -4,27 +4,41 @@
 # skua_warnings(TARGET): the warnings of the house, as errors with SKUA_WERROR.
 function(skua_warnings target)
   target_compile_options(${target} PRIVATE
-    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wcast-align -Wcast-qual -Wextra-semi -Wformat=2 -Wnon-virtual-dtor -Woverloaded-virtual
+    -Wall -Wextra -Wpedantic -Wconversion -Wcast-align -Wcast-qual -Wextra-semi -Wformat=2 -Wnon-virtual-dtor -Woverloaded-virtual
     -Wundef -Wunused-result -Wunused-value -Wvla
     $<$<BOOL:${SKUA_WERROR}>:-Werror>
-    $<$<CXX_COMPILER_ID:Clang>:-Wimplicit-fallthrough -Wthread-safety>
-    # The first one warns of every use, the other one of unions in coroutines whose member it cannot tell.
+    $<$<CXX_COMPILER_ID:Clang>:-Wimplicit-fallthrough -Wshadow -Wthread-safety>
+    # GCC's -Wshadow warns of names that a lambda cannot even see. The first one here warns of every use, the other one of unions in coroutines whose member it
+    # cannot tell.
     $<$<CXX_COMPILER_ID:GNU>:-Wno-interference-size -Wno-maybe-uninitialized>)
+endfunction()
+
+# skua_flags_for_users(TARGET): what a compiler needs for coroutines to be sound, handed on to everybody who uses the library; nothing else is. tests/compilers
+# shows that it is enough, tests/consumer/check that it is all. SKUA_USER_FLAGS has it for pkg-config.
+#   GCC overflows the stack in symmetric transfers unless it makes tail calls. From -O2 on that is its default, and the flag changes nothing.
+#   With AddressSanitizer its frames keep it from making them, with ThreadSanitizer the calls at the entry and the exit of every function.
+function(skua_flags_for_users target)
+  set(flags "")
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    list(APPEND flags -foptimize-sibling-calls)
+    if(SKUA_SANITIZE MATCHES "address")
+      list(APPEND flags --param=asan-stack=0)
+    elseif(SKUA_SANITIZE MATCHES "thread")
+      list(APPEND flags --param=tsan-instrument-func-entry-exit=0)
+    endif()
+  endif()
+  foreach(flag IN LISTS flags)
+    target_compile_options(${target} PUBLIC "$<$<COMPILE_LANGUAGE:CXX>:${flag}>")
+  endforeach()
+  list(JOIN flags " " text)
+  set(SKUA_USER_FLAGS "${text}" PARENT_SCOPE)
 endfunction()
 
 # skua_sanitizers(TARGET): what SKUA_SANITIZE asks for. Whoever links the library has to link the same run-time, hence PUBLIC.
 function(skua_sanitizers target)
-  if(NOT SKUA_SANITIZE)
-    return()
-  endif()
-  target_compile_options(${target} PUBLIC "-fsanitize=${SKUA_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  target_link_options(${target} PUBLIC "-fsanitize=${SKUA_SANITIZE}")
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")   # or symmetric transfers overflow the stack
-    if(SKUA_SANITIZE MATCHES "address")
-      target_compile_options(${target} PUBLIC "SHELL:--param asan-stack=0")
-    elseif(SKUA_SANITIZE MATCHES "thread")
-      target_compile_options(${target} PUBLIC "SHELL:--param tsan-instrument-func-entry-exit=0")
-    endif()
+  if(SKUA_SANITIZE)
+    target_compile_options(${target} PUBLIC "-fsanitize=${SKUA_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC "-fsanitize=${SKUA_SANITIZE}")
   endif()
 endfunction()
 

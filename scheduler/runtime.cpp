@@ -107,7 +107,7 @@ void check_may_block(char const* what) {
 
 } // namespace detail
 
-runtime::runtime(options const& o, detail::abi_tag) {
+runtime::runtime(options const& o) {
   detail::check_may_block("a runtime inside a task");
   core_ = std::make_unique<detail::runtime_core>(detail::checked(o));
 }

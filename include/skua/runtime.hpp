@@ -37,16 +37,6 @@ namespace detail {
 
 class runtime_core;
 
-// A task is one pointer in a register only where the compiler has trivial_abi: a library and a program built by compilers that differ in it
-// must not link.
-#if __has_cpp_attribute(clang::trivial_abi)
-struct abi_task_in_register {};
-using abi_tag = abi_task_in_register;
-#else
-struct abi_task_in_memory {};
-using abi_tag = abi_task_in_memory;
-#endif
-
 std::uint16_t index_of(runtime_core& c) noexcept;
 // Queues a task that a thread from outside has made. Throws usage_error when the runtime is shutting down; then the task is destroyed.
 void start_from_outside(runtime_core& c, task_header& h);
@@ -65,7 +55,7 @@ void check_may_block(char const* what);   // usage_error on a worker of any runt
 // run on a worker. It never touches signal handlers (S25).
 class runtime {
 public:
-  explicit runtime(options const& o = {}) : runtime(o, detail::abi_tag{}) {}
+  explicit runtime(options const& o = {});
   ~runtime();
   runtime(runtime const&) = delete;
   runtime& operator=(runtime const&) = delete;
@@ -133,7 +123,6 @@ public:
   detail::runtime_core& core() const noexcept { return *core_; }
 
 private:
-  runtime(options const& o, detail::abi_tag);
   shutdown_report shutdown_within(std::chrono::nanoseconds limit);
 
   template <class F, class... Args>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // task<T>: a lazy coroutine.
 #pragma once
+#include "detail/abi.hpp"
 #include "detail/join.hpp"
 #include "error.hpp"
 #include <concepts>

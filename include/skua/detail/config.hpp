@@ -17,7 +17,7 @@
 
 // A task is one pointer. With trivial_abi it travels in a register and the callee destroys it; without, the moved-from temporaries of
 // `co_await when_all(f(), g())` live in the frame across the suspension, each with a test and a destructor call (242 against 193
-// instructions a fork). It changes the calling convention, hence the ABI tag of the library (runtime.hpp).
+// instructions a fork). It changes the calling convention, hence detail/abi.hpp.
 #if __has_cpp_attribute(clang::trivial_abi)
 #define SKUA_TRIVIAL_ABI [[clang::trivial_abi]]
 #else

@@ -28,7 +28,7 @@
 // Checked by tests/unit/frame_pool_test.cpp.
 //
 // Under AddressSanitizer and with SKUA_NO_FRAME_POOL everything is treated as too large, so that every block has its own life.
-// The library and its user must agree on both, as on SKUA_ACCOUNTING, which counts each block apart from the pool's own books.
+// The library and its user must agree on both, as on SKUA_ACCOUNTING, which counts each block apart from the pool's own books; abi.hpp holds them to it.
 //
 // Rejected: sending a block home to the thread that carved it (an atomic operation a free; half of all frames of a server die elsewhere) ·
 // mixed classes in a slab (a task slab could not be enumerated without a map).
