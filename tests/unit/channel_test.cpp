@@ -312,7 +312,9 @@ TEST_F(ChannelOnManyWorkers, takes_and_gives_messages_of_threads_from_outside) {
   int sent = 0, received = 0;
   while (received < 1000) {
     if (sent < 1000 && there.try_send(sent)) ++sent;
-    if (auto m = back.try_recv()) EXPECT_EQ(*m, ++received);
+    if (auto m = back.try_recv()) {
+      EXPECT_EQ(*m, ++received);
+    }
   }
   there.close();
   rt.block_on([](auto handle) -> task<> { co_await handle; }, std::move(h));

@@ -466,7 +466,9 @@ TEST_F(SelectOnManyWorkers, a_pipeline_of_selects_passes_everything_on) {
       while (one || two) {
         std::optional<int> m = co_await select(on(in1.recv(), [&](std::optional<int> v) { return one = v.has_value(), v; }).only_if(one),
                                                on(in2.recv(), [&](std::optional<int> v) { return two = v.has_value(), v; }).only_if(two));
-        if (m) EXPECT_TRUE(co_await out.send(*m));
+        if (m) {
+          EXPECT_TRUE(co_await out.send(*m));
+        }
       }
       out.close();
     });
