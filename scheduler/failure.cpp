@@ -4,7 +4,21 @@
 #include <cstdio>
 #include <exception>
 
-namespace skua::detail {
+namespace skua {
+
+char const* to_string(failure_kind k) noexcept {
+  switch (k) {
+  case failure_kind::task: break;
+  case failure_kind::blocking: return "abandoned blocking work failed";
+  case failure_kind::stopped: return "a branch failed, but the task around it was stopped";
+  case failure_kind::when_all: return "a later failure of a when_all, behind the one that was rethrown";
+  case failure_kind::when_any: return "a failure of a when_any's loser, another branch came to a value";
+  case failure_kind::task_group: return "a later failure of a task group, behind the one that was rethrown";
+  }
+  return "failed and nobody awaited it";
+}
+
+namespace detail {
 
 namespace {
 
@@ -29,11 +43,11 @@ void print(failure const& f) noexcept {
   char const* const file = f.spawned_at.file_name();
   // One call, so that lines of several threads do not mix.
   if (f.task_id == 0)
-    std::fprintf(stderr, "skua: abandoned work failed: %s\n", text.c_str());
+    std::fprintf(stderr, "skua: %s: %s\n", to_string(f.kind), text.c_str());
   else
-    std::fprintf(stderr, "skua: task %llu%s%.*s%s (spawned at %s:%u) failed and nobody awaited it: %s\n",
-                 static_cast<unsigned long long>(f.task_id), f.task_name.empty() ? "" : " '", static_cast<int>(f.task_name.size()),
-                 f.task_name.data(), f.task_name.empty() ? "" : "'", file != nullptr && *file != 0 ? file : "?", f.spawned_at.line(),
+    std::fprintf(stderr, "skua: task %llu%s%.*s%s (spawned at %s:%u)%s %s: %s\n", static_cast<unsigned long long>(f.task_id),
+                 f.task_name.empty() ? "" : " '", static_cast<int>(f.task_name.size()), f.task_name.data(), f.task_name.empty() ? "" : "'",
+                 file != nullptr && *file != 0 ? file : "?", f.spawned_at.line(), f.kind == failure_kind::task ? "" : ":", to_string(f.kind),
                  text.c_str());
 }
 
@@ -51,9 +65,9 @@ std::string describe(std::exception_ptr const& error) noexcept {
 }
 
 failure to_failure(failure_report const& r) noexcept {
-  if (r.task == nullptr) return failure{r.error, {}, {}, 0};
+  if (r.task == nullptr) return failure{r.error, {}, {}, 0, r.kind};
   return failure{r.error, r.task->context != nullptr ? std::string_view(r.task->context->name) : std::string_view(), r.task->site,
-                 r.task->id};
+                 r.task->id, r.kind};
 }
 
 void deliver_failure(options const& o, failure const& f) noexcept {
@@ -67,7 +81,9 @@ void deliver_failure(options const& o, failure const& f) noexcept {
       std::fprintf(stderr, "skua: and the failure handler threw: %s\n", describe(std::current_exception()).c_str());
     }
   }
-  if (o.terminate_on_unhandled_failure) std::terminate();
+  if (o.terminate_on_unhandled_failure && !is_secondary(f.kind)) std::terminate();
 }
 
-} // namespace skua::detail
+} // namespace detail
+
+} // namespace skua

@@ -228,7 +228,7 @@ void rethrow_first_failure(join_base& j) {
     if (is_first)
       first = std::move(slot.error);
     else if (slot.error)
-      report_failure(*tl.owner, failure_report{std::move(slot.error), current_task()});
+      report_failure(*tl.owner, failure_report{std::move(slot.error), current_task(), failure_kind::when_all});
     slot.~lost_slot();
   });
   free_records(j);
@@ -236,9 +236,9 @@ void rethrow_first_failure(join_base& j) {
   std::rethrow_exception(std::move(first));
 }
 
-void discard_lost(join_base& j) noexcept {
-  for_each_lost(j, [](lost_slot& slot, bool) {
-    if (slot.error) report_failure(*tl.owner, failure_report{std::move(slot.error), current_task()});
+void discard_lost(join_base& j, failure_kind why) noexcept {
+  for_each_lost(j, [why](lost_slot& slot, bool) {
+    if (slot.error) report_failure(*tl.owner, failure_report{std::move(slot.error), current_task(), why});
     slot.~lost_slot();
   });
 }

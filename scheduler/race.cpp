@@ -46,7 +46,7 @@ std::vector<std::exception_ptr> take_failures(join_base& j, void* const* outs, s
     failures.reserve(n);
     lost.reserve(n);
   } catch (...) {
-    discard_lost(j);
+    discard_lost(j, failure_kind::when_any);
     free_records(j);
     throw;
   }

@@ -196,7 +196,7 @@ void group_state::add_failure(std::exception_ptr e) noexcept {
     }
   }
   delete node;
-  if (e) report_failure(*tl.owner, failure_report{std::move(e), current_task()});
+  if (e) report_failure(*tl.owner, failure_report{std::move(e), current_task(), failure_kind::task_group});
 }
 
 void group_state::throw_failures() {
@@ -209,7 +209,7 @@ void group_state::throw_failures() {
     for (failure_node* f = others_; f != nullptr; f = f->next) all[--n] = f->error;
     all[0] = first_;
   } catch (std::bad_alloc const&) {
-    for (failure_node* f = others_; f != nullptr; f = f->next) report_failure(*tl.owner, failure_report{f->error, current_task()});
+    for (failure_node* f = others_; f != nullptr; f = f->next) report_failure(*tl.owner, failure_report{f->error, current_task(), failure_kind::task_group});
     std::rethrow_exception(std::exchange(first_, nullptr));
   }
   throw task_group_error(std::move(all));

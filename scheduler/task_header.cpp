@@ -114,7 +114,7 @@ void release_context(task_context* c) noexcept {
 // ---------------------------------------------------------------------------------------------- failures nobody awaits
 
 void report_untaken(task_header& h, std::exception_ptr& error) noexcept {
-  failure_report const r{std::move(error), &h};
+  failure_report const r{std::move(error), &h, failure_kind::task};
   std::uint16_t const number = h.owner_index.load(std::memory_order_relaxed);
   // Its own worker: the runtime may have retired already, the task was the last one; but it joins its workers before it dies.
   if (tl.owner != nullptr && tl.owner_index == number) return report_failure(*tl.owner, r);

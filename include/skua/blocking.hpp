@@ -95,7 +95,7 @@ private:
     operation& op = *self.waiter;
     if (!self.settled.exchange(true, std::memory_order_acq_rel)) return complete_and_schedule(s, op);   // the job is the coroutine's
     if (self.slot.failed) {
-      report_failure(s, failure_report{std::move(self.slot.error), nullptr});
+      report_failure(s, failure_report{std::move(self.slot.error), nullptr, failure_kind::blocking});
       std::destroy_at(std::addressof(self.slot.error));
     } else {
       self.slot.destroy_value();

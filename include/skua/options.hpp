@@ -35,11 +35,12 @@ struct options {
   // A blocking thread ends when it had nothing to do for this long. 0 to 1 h.
   std::chrono::milliseconds blocking_keep_alive{10'000};
 
-  // Called for an exception that nobody awaits (S23), on the thread that found it; it must not block. Empty: one line on stderr. What it
-  // throws is reported on stderr and goes no further.
+  // Called for an exception that nobody awaits (S23), on the thread that found it; it must not block. failure::kind says where it was left over. Empty: one
+  // line on stderr. What it throws is reported on stderr and goes no further.
   std::function<void(failure const&)> on_unhandled_failure{};
 
-  // After the handler has returned: std::terminate().
+  // After the handler has returned: std::terminate(). Not for the failures that stand behind an outcome which the program did get, such as a later one of a
+  // when_all or one of a when_any's loser (is_secondary(), failure.hpp): which of them there are is a matter of timing.
   bool terminate_on_unhandled_failure = false;
 
   // How long the runtime's destructor waits for stopped tasks before it reports those that are left on stderr; it goes on waiting then

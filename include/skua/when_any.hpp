@@ -2,8 +2,8 @@
 // when_any: run tasks concurrently, the first value wins.
 //
 // Semantics (S9): the first branch that comes to a *value* wins; the others are stopped and awaited, so nothing is left running. A loser that
-// finishes all the same has its value destroyed; failures of losers go to the failure handler. If no branch comes to a value, their failures are
-// thrown together (all_failed).
+// finishes all the same has its value destroyed; failures of losers go to the failure handler, as failure_kind::when_any. If no branch comes to a
+// value, their failures are thrown together (all_failed).
 //
 // Thread safety: on workers only. Stop: a suspension point; reaches every branch; a value that was there wins over the stop.
 // Errors: all_failed; bad_alloc before any branch has started; usage_error for a task that was awaited before.
@@ -92,7 +92,7 @@ private:
       free_records(*this);
       throw all_failed(std::move(failures));
     }
-    discard_lost(*this);
+    discard_lost(*this, failure_kind::when_any);
     free_records(*this);
     result* none = nullptr;
     return take<I...>(winner, outs, none);
@@ -155,7 +155,7 @@ public:
       free_records(*this);
       throw all_failed(std::move(failures));
     }
-    discard_lost(*this);
+    discard_lost(*this, failure_kind::when_any);
     free_records(*this);
     auto* const slot = static_cast<branch_slot<stored<T>>*>(winner);
     return {static_cast<std::size_t>(slot - slots_.data()), take_result<T>(*slot)};

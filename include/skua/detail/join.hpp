@@ -31,6 +31,7 @@
 //     stopped, not failed     destroy the values and unwind the parent
 //     neither                 resume the parent, which takes the values (S4: even if a stop was requested)
 #pragma once
+#include "../failure.hpp"
 #include "operation.hpp"
 #include "task_header.hpp"
 #include "token_join.hpp"
@@ -190,7 +191,7 @@ SKUA_INLINE T take_slot(branch_slot<T>& s) noexcept(std::is_nothrow_move_constru
 }
 
 // Reports failures that are lost, and empties the list (the parent goes on without them).
-void discard_lost(join_base& j) noexcept;
+void discard_lost(join_base& j, failure_kind why = failure_kind::stopped) noexcept;
 
 // when_any: makes and links the records of all branches before any has started. Throws bad_alloc, before any effect.
 void link_race_records(join_base& j, void* const* frames, std::size_t n);
