@@ -44,7 +44,7 @@ void blocking_pool::job_list::remove(blocking_job& job) noexcept {
   job.queued = false;
 }
 
-blocking_pool::blocking_pool(options const& o, std::function<void()> drained)
+blocking_pool::blocking_pool(options const& o, std::function<void()> drained, std::function<void()> begun)
     : max_threads_(o.max_blocking_threads),
       keep_alive_(o.blocking_keep_alive),
       thread_name_(o.name + "-b"),
@@ -62,6 +62,7 @@ void blocking_pool::submit(blocking_job& job) {
       wake_locked(*idle_);
     else if (thread_count_.load(std::memory_order_relaxed) < max_threads_)
       add_thread_locked();
+      begun_(std::move(begun)),
   }
   queue_.push_back(job);
   outstanding_.fetch_add(1, std::memory_order_relaxed);
@@ -173,6 +174,7 @@ bool blocking_pool::wait_drained(std::chrono::steady_clock::time_point deadline)
   return changed_.wait_until(lock, deadline, [this] { return outstanding() == 0; });
 }
 
+  if (begun_) begun_();
 void blocking_pool::stop() noexcept {
   std::thread last;
   {

@@ -43,8 +43,20 @@ namespace skua::detail {
 class blocking_pool {
 public:
   // `drained`: called whenever outstanding() has fallen to 0, without a lock, by the thread that ended or withdrew the last job (virtual time
-  // goes on then).
-  explicit blocking_pool(options const& o, std::function<void()> drained = {});
+class blocking_pool {
+public:
+  // `drained`: called whenever outstanding() has fallen to 0, without a lock, by the thread that ended or withdrew the last job (virtual time
+// Work that has begun and not ended: whose, and for how long.
+struct running_work {
+  std::uint64_t task_id;
+  std::string task_name;
+  std::source_location spawned_at;
+  std::chrono::nanoseconds running_for;
+  bool abandoned;
+};
+
+  // goes on then). `begun`: by each thread of the pool, first of all.
+  explicit blocking_pool(options const& o, std::function<void()> drained = {}, std::function<void()> begun = {});
   ~blocking_pool();   // as stop()
   blocking_pool(blocking_pool const&) = delete;
   blocking_pool& operator=(blocking_pool const&) = delete;
@@ -94,7 +106,7 @@ private:
   std::size_t const max_threads_;
   std::chrono::milliseconds const keep_alive_;
   std::string const thread_name_;
-  std::function<void()> const drained_;
+  std::function<void()> const drained_, begun_;
 
   std::mutex mutex_;                 // everything below but the atomics
   job_list queue_;

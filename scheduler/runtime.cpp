@@ -28,7 +28,7 @@ runtime_core::runtime_core(options const& o)
     : scheduler({.workers = o.workers, .name = o.name, .index = value()}),
       options_(o),
       driver_(make_driver(o)),
-      blocking_(o, [this] { driver_->note_rest(); }),
+      blocking_(o, [this] { driver_->note_rest(); }, [this] { lend_clock(); }),
       files_(make_file_engine(o, blocking_, *driver_)) {
   start(*driver_);
   announce(*this);   // no task exists before
@@ -126,5 +126,6 @@ unsigned runtime::workers() const noexcept { return core_->worker_count(); }
 std::string_view runtime::backend() const noexcept { return core_->used_driver().name(); }
 std::string_view runtime::file_backend() const noexcept { return core_->files().name(); }
 void runtime::dump(std::ostream& out) const { core_->dump(out); }
+clock::time_point runtime::now() const noexcept { return clock::at_ns(core_->now_ns()); }
 
 } // namespace skua

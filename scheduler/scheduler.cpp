@@ -17,13 +17,13 @@
 
 namespace skua::detail {
 
-namespace {
-
 std::uint64_t monotonic_ns() noexcept {
   timespec t;
   ::clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
 }
+
+namespace {
 
 // Of cpu_ticks(). 300 us of measuring: good to a few in a thousand, which is plenty for a steal policy.
 std::uint64_t measure_ticks_per_us() noexcept {

@@ -94,6 +94,9 @@ public:
   bool role_held() const noexcept final { return idle_->role_held(); }
   std::uint64_t poll_sequence() const noexcept final { return poll_sequence_.load(std::memory_order_relaxed); }
   bool others_asleep() const noexcept final;
+  std::uint64_t now_ns() noexcept { return driver_->now_ns(); }   // any thread
+  void lend_clock() noexcept;   // clock_now_ns() on the calling thread, which is no worker, is this scheduler's from here on: it outlives the thread
+
   bool at_rest() const noexcept final;
   std::uint64_t outside_work() const noexcept override { return 0; }
   void submit(item const* items, std::size_t count, bool prefer_poller) noexcept final { inject_items(items, count, prefer_poller); }

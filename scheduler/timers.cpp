@@ -70,9 +70,18 @@ std::uint64_t scheduler::expire_timers(std::uint64_t now_ns, ready_list& out) no
 
 // ------------------------------------------------------------------------------------------------ the door from the headers
 
-std::uint64_t clock_now_ns() noexcept { return tl.owner != nullptr ? tl.owner->now_ns() : 0; }
+namespace {
+constinit thread_local scheduler* lender = nullptr;   // of a blocking thread
+}
 
-std::uint64_t deadline_base_ns() noexcept { return tl.owner != nullptr ? tl.owner->deadline_base_ns() : 0; }
+void scheduler::lend_clock() noexcept { lender = this; }
+
+std::uint64_t clock_now_ns() noexcept {
+  if (tl.owner != nullptr) return tl.owner->now_ns();
+  return lender != nullptr ? lender->now_ns() : monotonic_ns();
+}
+
+std::uint64_t deadline_base_ns() noexcept { return tl.owner != nullptr ? tl.owner->deadline_base_ns() : clock_now_ns(); }
 
 void arm_timer(timer_operation& op, std::uint64_t deadline_ns) noexcept { tl.owner->arm(op, deadline_ns, timer_kind::operation); }
 void arm_timeout(timer_entry& timer, std::uint64_t deadline_ns) noexcept { tl.owner->arm(timer, deadline_ns, timer_kind::timeout); }

@@ -43,7 +43,7 @@ namespace this_task {
 inline std::optional<clock::time_point> deadline() noexcept {
   std::uint64_t const ns = detail::enclosing_deadline_ns();
   if (ns == detail::timer_never_ns) return std::nullopt;
-  return clock::time_point(clock::duration(static_cast<clock::rep>(ns)));
+  return clock::at_ns(ns);
 }
 
 } // namespace this_task
@@ -54,8 +54,7 @@ inline std::optional<clock::time_point> deadline() noexcept {
 // Thread safety, stop, errors: as timeout_at().
 template <class T>
 auto with_deadline(clock::time_point deadline, task<T> t) {
-  auto const ns = deadline.time_since_epoch().count();
-  return detail::deadline_awaiter<T>(ns < 0 ? 0 : static_cast<std::uint64_t>(ns), std::move(t));
+  return detail::deadline_awaiter<T>(detail::deadline_of(deadline), std::move(t));
 }
 template <detail::other_awaitable A>
 auto with_deadline(clock::time_point deadline, A&& a) {

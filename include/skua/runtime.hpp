@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // runtime: N workers, an I/O thread, timers; run: the shortest way to have one.
 #pragma once
+#include "clock.hpp"
 #include "detail/duration.hpp"
 #include "failure.hpp"
 #include "metrics.hpp"
@@ -100,6 +101,8 @@ public:
   }
 
   // Requests stop of every task, without waiting. Tasks that are spawned later are not affected.
+  // The time of this runtime: what clock::now() says in its tasks. Virtual under the virtual driver.
+  clock::time_point now() const noexcept;
   void request_stop() noexcept;
 
   // Stops accepting tasks from outside, requests stop of every task, and waits until all have ended or `limit` has passed. Reports who is still

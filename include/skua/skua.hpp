@@ -9,6 +9,7 @@
 #include "broadcast.hpp"
 #include "callback.hpp"
 #include "channel.hpp"
+#include "clock.hpp"
 #include "condition_variable.hpp"
 #include "deadline.hpp"
 #include "error.hpp"

@@ -16,36 +16,35 @@ inline constexpr operation_kind sleep_kind{"sleep", withdraw_sleep};
 
 class [[nodiscard("sleep_for does nothing until it is awaited")]] sleep_awaiter : timer_operation {
 public:
-  explicit sleep_awaiter(std::uint64_t deadline) noexcept : timer_operation(sleep_kind) { deadline_ns = deadline; }
+  explicit sleep_awaiter(std::uint64_t when) noexcept : timer_operation(sleep_kind) { deadline_ns = when; }
   bool await_ready() const noexcept { return false; }
   SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
-    arm_timer(*this, deadline_ns);
+    arm_timer(*this, deadline());
     return suspend(*this);
   }
   void await_resume() const noexcept {}
 
-  std::uint64_t deadline() const noexcept { return deadline_ns; }   // for select
+  std::uint64_t deadline() const noexcept { return deadline_from_now(deadline_ns); }   // if it begins now; for select as well
 };
 
 } // namespace detail
 
-// Suspends the task for at least `d`. Zero and negative durations yield once. Resolution: sub-millisecond; from one microsecond to more than a
-// year. O(1) to arm and disarm, no allocation.
+// Suspends the task for at least `d`, which counts from the await (in a select: from on()). Zero and negative durations yield once. Resolution:
+// sub-millisecond; from one microsecond to more than a year. O(1) to arm and disarm, no allocation.
 //
 // Thread safety: on workers only. Stop: the sleep ends at once and the task is unwound. Errors: none (bad_alloc at a branch's first suspension).
 template <class Rep, class Period>
 SKUA_INLINE detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> d) noexcept {
-  return detail::sleep_awaiter(detail::deadline_after(d));
+  return detail::sleep_awaiter(detail::delay_of(d));
 }
-// Until a time of skua::clock, or of std::chrono::steady_clock or system_clock (converted once, on entry: later changes of the system clock are not seen).
+// Until a time of skua::clock, or of std::chrono::steady_clock or system_clock (converted once, in the call: later changes of the system clock are not seen).
 template <class Clock, class Duration>
 detail::sleep_awaiter sleep_until(std::chrono::time_point<Clock, Duration> t) noexcept {
   if constexpr (std::same_as<Clock, clock>) {
-    auto const ns = t.time_since_epoch().count();
-    return detail::sleep_awaiter(ns < 0 ? 0 : static_cast<std::uint64_t>(ns));
+    return detail::sleep_awaiter(detail::deadline_of(t));
   } else {
-    return detail::sleep_awaiter(detail::deadline_after(t - Clock::now()));
+    return detail::sleep_awaiter(detail::deadline_from_now(detail::delay_of(t - Clock::now())));
   }
 }
 

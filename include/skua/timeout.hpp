@@ -6,6 +6,7 @@
 // with the parent; nobody waits.
 // detail/timeout_core.hpp counts the parties and decides the outcome (INV-TIMEOUT-1).
 #pragma once
+#include "clock.hpp"
 #include "detail/any_awaitable.hpp"
 #include "detail/duration.hpp"
 #include "detail/single_join.hpp"
@@ -19,6 +20,25 @@ namespace skua {
 
 namespace detail {
 
+// A time that is kept until it is known from when it counts: a deadline, or with bit 63 a delay. Saturates: far away means never.
+inline constexpr std::uint64_t delay_bit = std::uint64_t{1} << 63;
+template <class Rep, class Period>
+SKUA_INLINE std::uint64_t delay_of(std::chrono::duration<Rep, Period> d) noexcept {
+  if (d <= d.zero()) return delay_bit;
+  std::int64_t const ns = ns_at_most(d);
+  return ns < most_ns ? delay_bit | static_cast<std::uint64_t>(ns) : timer_never_ns;
+}
+SKUA_INLINE std::uint64_t deadline_of(clock::time_point t) noexcept {
+  auto const ns = t.time_since_epoch().count();
+  return ns < 0 ? 0 : static_cast<std::uint64_t>(ns);
+}
+// It counts from now.
+SKUA_INLINE std::uint64_t deadline_from_now(std::uint64_t when) noexcept {
+  if ((when & delay_bit) == 0 || when == timer_never_ns) return when;
+  std::uint64_t const delay = when & ~delay_bit;
+  return delay == 0 ? clock_now_ns() : deadline_base_ns() + delay;
+}
+
 struct timeout_join : special_join, timer_entry {
   timeout_parties<real_sync> parties;
 };
@@ -30,10 +50,11 @@ class [[nodiscard("timeout does nothing until it is awaited")]] timeout_awaiter 
 
 public:
   using value_type = T;
-  timeout_awaiter(std::uint64_t deadline, task<T>&& t) : base(std::move(t)) { this->deadline_ns = deadline; }
+  timeout_awaiter(std::uint64_t when, task<T>&& t) : base(std::move(t)) { this->deadline_ns = when; }
   using base::await_ready;
   SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
+    this->deadline_ns = deadline_from_now(this->deadline_ns);
     return start(h, true);
   }
   SKUA_INLINE T await_resume() {
@@ -65,28 +86,9 @@ private:
   }
 };
 
-// The absolute deadline; saturates: far away means never.
-template <class Rep, class Period>
-SKUA_INLINE std::uint64_t deadline_after(std::chrono::duration<Rep, Period> d) noexcept {
-  if (d <= d.zero()) return clock_now_ns();
-  std::uint64_t const now = deadline_base_ns();
-  std::int64_t const ns = ns_at_most(d);
-  return ns < most_ns ? now + static_cast<std::uint64_t>(ns) : timer_never_ns;
-}
-
 } // namespace detail
 
-// The clock of the runtime: monotonic; virtual under the virtual driver. Usable on workers only.
-struct clock {
-  using duration = std::chrono::nanoseconds;
-  using rep = duration::rep;
-  using period = duration::period;
-  using time_point = std::chrono::time_point<clock>;
-  static constexpr bool is_steady = true;
-  static time_point now() noexcept { return time_point(duration(static_cast<rep>(detail::clock_now_ns()))); }
-};
-
-// Awaits `t`, but stops it after `d`.
+// Awaits `t`, but stops it after `d`, which counts from the await.
 //
 // If t completed or threw, that is the outcome, also if the time is up by then. timeout_error only if this timer stopped it; a stop from outside
 // dominates timeout_error, never a value or an error that is there (S10). Of nested timeouts the one that fired throws. What cannot be
@@ -98,7 +100,7 @@ struct clock {
 //     auto reply = co_await skua::timeout(500ms, ask(server));
 template <class Rep, class Period, class T>
 SKUA_INLINE detail::timeout_awaiter<T> timeout(std::chrono::duration<Rep, Period> d, task<T> t) {
-  return detail::timeout_awaiter<T>(detail::deadline_after(d), std::move(t));
+  return detail::timeout_awaiter<T>(detail::delay_of(d), std::move(t));
 }
 // Of any other awaitable (detail/any_awaitable.hpp): timeout(5s, stream.read_some(b)), timeout(5s, handle). A handle that is moved in is dropped
 // when the time is up, and its task stopped; one that is not is only no longer awaited.
@@ -109,8 +111,7 @@ auto timeout(std::chrono::duration<Rep, Period> d, A&& a) {
 // The same, with an absolute time of skua::clock.
 template <class T>
 SKUA_INLINE detail::timeout_awaiter<T> timeout_at(clock::time_point deadline, task<T> t) {
-  auto const ns = deadline.time_since_epoch().count();
-  return detail::timeout_awaiter<T>(ns < 0 ? 0 : static_cast<std::uint64_t>(ns), std::move(t));
+  return detail::timeout_awaiter<T>(detail::deadline_of(deadline), std::move(t));
 }
 template <detail::other_awaitable A>
 auto timeout_at(clock::time_point deadline, A&& a) {

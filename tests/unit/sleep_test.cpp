@@ -37,6 +37,24 @@ TEST_F(Sleep, lasts_as_long_as_it_says) {
   rt.block_on(body);
 }
 
+TEST_F(Sleep, counts_from_the_await) {
+  auto body = []() -> task<> {
+    auto later = skua::sleep_for(10s);
+    auto until = skua::sleep_until(skua::clock::now() + 10s);
+    co_await skua::sleep_for(1h);
+    auto const begin = skua::clock::now();
+    co_await until;   // a time, not a duration: it has passed
+    EXPECT_EQ(skua::clock::now(), begin);
+    co_await later;
+    EXPECT_EQ(skua::clock::now() - begin, 10s);
+    auto none = skua::sleep_for(0s);
+    co_await skua::sleep_for(1h);
+    co_await none;
+    EXPECT_EQ(skua::clock::now() - begin, 1h + 10s);
+  };
+  rt.block_on(body);
+}
+
 TEST_F(Sleep, of_zero_or_less_lets_others_run_once) {
   auto body = []() -> task<> {
     auto const begin = skua::clock::now();

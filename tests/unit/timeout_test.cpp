@@ -52,6 +52,23 @@ TEST_P(Timeout, gives_the_result_if_it_comes_in_time) {
   EXPECT_EQ(owned::alive, 0);
 }
 
+TEST_P(Timeout, counts_from_the_await) {
+  auto body = []() -> task<> {
+    auto in_time = skua::timeout(10s, after(5s, 3));
+    auto late = skua::timeout(10s, after(15s, 3));
+    auto at = skua::timeout_at(skua::clock::now() + 10s, after(5s, 3));
+    co_await skua::sleep_for(1h);
+    auto const begin = skua::clock::now();
+    EXPECT_EQ(co_await in_time, 3);
+    EXPECT_EQ(skua::clock::now() - begin, 5s);
+    EXPECT_THROW(co_await late, skua::timeout_error);
+    EXPECT_EQ(skua::clock::now() - begin, 15s);
+    EXPECT_THROW(co_await at, skua::timeout_error);   // a time, not a duration: it has passed
+    EXPECT_EQ(skua::clock::now() - begin, 15s);
+  };
+  rt.block_on(body);
+}
+
 TEST_P(Timeout, stops_and_awaits_the_task_and_throws_timeout_error__S10) {
   std::atomic<int> gone = 0;
   auto body = [&]() -> task<> {

@@ -21,7 +21,7 @@ struct timer_operation : operation, timer_entry {
 };
 static_assert(sizeof(timer_operation) == 64);
 
-// The clock of the runtime that this worker belongs to; 0 on a thread that is no worker.
+// The clock of the runtime that this worker, or this blocking thread, belongs to; on any other thread the kernel's monotonic one.
 std::uint64_t clock_now_ns() noexcept;
 
 // A time that is not before now, and at most 2 us after it: for relative deadlines. Half the price of a clock (scheduler/tick_clock.hpp).
