@@ -8,8 +8,10 @@
 #include "skua/detail/failure_report.hpp"
 #include "skua/detail/join.hpp"
 #include "skua/detail/spawn_block.hpp"
+#include "skua/spawn.hpp"
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <linux/futex.h>
@@ -126,6 +128,14 @@ void report_untaken(task_header& h, std::exception_ptr& error) noexcept {
 void terminate_in_unwinding() noexcept {
   task_header const* const t = current_task();
   std::fprintf(stderr, "skua: a destructor threw while a stop unwound task %llu '%s' (spawned at %s:%u)\n",
+void dropped_while_awaited(task_header const& h) noexcept {
+  std::fprintf(stderr,
+               "skua: the handle of task %llu '%s' (spawned at %s:%u) was dropped while another task awaits it. A handle must live until the await of it has "
+               "ended: let the task that awaits it own it.\n",
+               static_cast<unsigned long long>(h.id), h.name(), h.site.file_name(), h.site.line());
+  std::abort();
+}
+
                t ? static_cast<unsigned long long>(t->id) : 0ull, t ? t->name() : "?", t ? t->site.file_name() : "?",
                t ? t->site.line() : 0u);
   std::terminate();

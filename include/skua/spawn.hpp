@@ -18,6 +18,7 @@ inline constexpr operation_kind join_kind{"join", withdraw_join};
 
 [[noreturn]] SKUA_COLD void join_misused(bool empty);
 [[noreturn]] SKUA_COLD void not_in_runtime(char const* what);
+[[noreturn]] SKUA_COLD void dropped_while_awaited(task_header const& h) noexcept;   // says which task, and ends the process
 
 } // namespace detail
 
@@ -29,7 +30,8 @@ inline constexpr operation_kind join_kind{"join", withdraw_join};
 // Thread safety: one thread at a time; request_stop() from any thread that keeps the handle alive.
 // Stop: awaiting it is a suspension point. A stopped join leaves the task running; the handle may be awaited again.
 // Errors: what the task threw; task_stopped if it was stopped (S11); usage_error if it was awaited before, is being awaited, or is empty.
-// Lifetime: may outlive its runtime, whose tasks have all ended by then.
+// Lifetime: must outlive an await of it: one that is dropped while another task awaits it ends the process, with a line that names the task. May outlive its
+// runtime, whose tasks have all ended by then.
 template <class T = void>
 class [[nodiscard("dropping a join_handle stops its task; co_await it, keep it, or detach() it")]] join_handle {
 public:
@@ -55,7 +57,9 @@ public:
   }
   // Lets the task run on without an owner; its failure goes to the failure handler.
   void detach() noexcept {
-    if (block_ != nullptr) release(std::exchange(block_, nullptr));
+    if (block_ == nullptr) return;
+    if (block_->state.is_awaited()) [[unlikely]] detail::dropped_while_awaited(*block_);
+    release(std::exchange(block_, nullptr));
   }
   bool done() const noexcept {
     return block_ == nullptr || block_->state.ended();
@@ -108,8 +112,14 @@ private:
   SKUA_INLINE void drop() noexcept {
     if (block_ == nullptr) return;
     if (!block_->state.ended()) [[unlikely]]
-      detail::request_stop(*block_, stop_reason::dropped);
-    release(block_);
+      drop_running(block_);
+    else
+      release(block_);
+  }
+  SKUA_COLD static void drop_running(detail::result_block<T>* b) noexcept {   // static: a handle whose address goes nowhere may live in a register
+    if (b->state.is_awaited()) detail::dropped_while_awaited(*b);
+    detail::request_stop(*b, stop_reason::dropped);
+    release(b);
   }
   detail::result_block<T>* block_ = nullptr;
 };

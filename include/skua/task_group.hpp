@@ -59,7 +59,9 @@ public:
 private:
   void drop() noexcept {
     detail::result_block<T>* const b = std::exchange(block_, nullptr);
-    if (b != nullptr && b->state.release()) b->kind->destroy(b);
+    if (b == nullptr) return;
+    if (b->state.is_awaited()) [[unlikely]] detail::dropped_while_awaited(*b);
+    if (b->state.release()) b->kind->destroy(b);
   }
   detail::result_block<T>* block_ = nullptr;
 };

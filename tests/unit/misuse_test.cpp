@@ -6,6 +6,7 @@
 #include "skua/when_all.hpp"
 #include <chrono>
 #include <gtest/gtest.h>
+#include <memory>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +52,21 @@ TEST(Misuse, a_handle_that_is_awaited_twice_or_by_two) {
     }
     EXPECT_NE(first, co_await other);
   }());
+}
+
+// It would be a use after free: the joiner's await looks at the handle's task.
+TEST(MisuseDeathTest, a_handle_that_is_dropped_while_another_task_awaits_it_is_named) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  auto const drop = [] {
+    skua::run({.workers = 1, .backend = "virtual"}, []() -> task<> {
+      auto h = std::make_unique<skua::join_handle<>>(skua::spawn(skua::named("slow one"), []() -> task<> { co_await skua::sleep_for(1h); }));
+      auto other = skua::spawn([at = h.get()]() -> task<> { co_await *at; });
+      co_await skua::sleep_for(1s);
+      h.reset();
+      co_await other;
+    }());
+  };
+  EXPECT_DEATH(drop(), "the handle of task [0-9]+ 'slow one' \\(spawned at .*misuse_test.cpp:[0-9]+\\) was dropped while another task awaits it");
 }
 
 TEST(Misuse, spawning_outside_the_runtime) {

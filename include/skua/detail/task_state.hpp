@@ -53,6 +53,11 @@ public:
   [[nodiscard]] bool withdraw(word who) noexcept {
     return word_.compare_exchange_strong(who, running, std::memory_order_acq_rel, std::memory_order_relaxed);
   }
+  // Has somebody registered? For a message: it may be out of date.
+  bool is_awaited() const noexcept {
+    word const w = word_.load(std::memory_order_relaxed);
+    return w != running && w != done && w != detached;
+  }
   // The handle's owner lets go. True: the task has ended, and the caller frees its block.
   [[nodiscard]] SKUA_INLINE bool release() noexcept {
     if (ended()) return true;
