@@ -54,7 +54,7 @@ void check_may_block(char const* what);   // usage_error on a worker of any runt
 // inside a task, which could not wait for the runtime's end.
 // Lifetime: the destructor stops and joins every task, however long that takes: nothing is ever freed under a running thread (S22). It must not
 // run on a worker. It never touches signal handlers (S25).
-class runtime {
+class runtime : detail::sited_spawn<runtime> {
 public:
   explicit runtime(options const& o = {});
   ~runtime();
@@ -65,44 +65,20 @@ public:
   template <class T>
   T block_on(task<T> t, std::source_location site = std::source_location::current()) {
     detail::check_may_block("runtime::block_on");
-    return finish(spawn_site(site, std::move(t)));
+    return finish(spawn_at(site, std::move(t)));
   }
   // block_on(f, args...): as spawn(f, args...), then waits.
   template <class F, class... Args>
     requires(!detail::is_task<std::remove_cvref_t<F>>)
   auto block_on(F&& f, Args&&... args) {
     detail::check_may_block("runtime::block_on");
-    return finish(spawn_site(std::source_location(), std::forward<F>(f), std::forward<Args>(args)...));   // the calling thread waits: no site
+    return finish(spawn_at(std::source_location(), std::forward<F>(f), std::forward<Args>(args)...));   // the calling thread waits: no site
   }
 
   // Starts a task from any thread; skua::spawn has the semantics. The handle may be kept by any thread; only a task can await it.
-  template <class F>
-  auto spawn(F&& f, std::source_location site = std::source_location::current()) {
-    return spawn_site(site, std::forward<F>(f));
-  }
-  template <class F, class A>
-  auto spawn(F&& f, A&& a, std::source_location site = std::source_location::current()) {
-    return spawn_site(site, std::forward<F>(f), std::forward<A>(a));
-  }
-  template <class F, class A, class B>
-  auto spawn(F&& f, A&& a, B&& b, std::source_location site = std::source_location::current()) {
-    return spawn_site(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
-  }
-  template <class F, class A, class B, class C>
-  auto spawn(F&& f, A&& a, B&& b, C&& c, std::source_location site = std::source_location::current()) {
-    return spawn_site(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c));
-  }
-  // More arguments: the spawn site is not recorded.
-  template <class F, class A, class B, class C, class D, class... Rest>
-    requires(!std::same_as<std::remove_cvref_t<D>, std::source_location>)
-  auto spawn(F&& f, A&& a, B&& b, C&& c, D&& d, Rest&&... rest) {
-    return spawn_site(std::source_location(), std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c), std::forward<D>(d),
-                      std::forward<Rest>(rest)...);
-  }
+  using sited_spawn::spawn;   // (f, args...), (named(..), f, args...), (task)
 
   // Requests stop of every task, without waiting. Tasks that are spawned later are not affected.
-  // The time of this runtime: what clock::now() says in its tasks. Virtual under the virtual driver.
-  clock::time_point now() const noexcept;
   void request_stop() noexcept;
 
   // Stops accepting tasks from outside, requests stop of every task, and waits until all have ended or `limit` has passed. Reports who is still
@@ -112,6 +88,8 @@ public:
     return shutdown_within(std::chrono::nanoseconds(detail::ns_at_most(limit)));
   }
 
+  // The time of this runtime: what clock::now() says in its tasks. Virtual under the virtual driver.
+  clock::time_point now() const noexcept;
   // Counters of what the runtime has done; cheap, always on. Exact when nothing runs.
   struct metrics metrics() const;
   unsigned workers() const noexcept;
@@ -126,10 +104,11 @@ public:
   detail::runtime_core& core() const noexcept { return *core_; }
 
 private:
+  friend detail::sited_spawn<runtime>;
   shutdown_report shutdown_within(std::chrono::nanoseconds limit);
 
   template <class F, class... Args>
-  auto spawn_site(std::source_location site, F&& f, Args&&... args) {
+  auto spawn_at(std::source_location site, F&& f, Args&&... args) {
     if constexpr (std::same_as<std::remove_cvref_t<F>, named>)
       return start(detail::make_any_task({detail::index_of(*core_), detail::make_named_context(f.text), site}, std::forward<Args>(args)...));
     else

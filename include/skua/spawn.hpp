@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // spawn: start a task that runs concurrently; join_handle: own it, await it, stop it.
 #pragma once
+#include "detail/sited_call.hpp"
 #include "detail/spawn_block.hpp"
 #include "error.hpp"
 #include "task.hpp"
@@ -17,8 +18,8 @@ inline bool withdraw_join(operation& op) noexcept;
 inline constexpr operation_kind join_kind{"join", withdraw_join};
 
 [[noreturn]] SKUA_COLD void join_misused(bool empty);
-[[noreturn]] SKUA_COLD void not_in_runtime(char const* what);
 [[noreturn]] SKUA_COLD void dropped_while_awaited(task_header const& h) noexcept;   // says which task, and ends the process
+[[noreturn]] SKUA_COLD void not_in_runtime(char const* what);
 
 } // namespace detail
 
@@ -137,11 +138,24 @@ inline bool withdraw_join(operation& op) noexcept {
 }
 
 template <class F, class... Args>
+concept spawn_callable = std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>;
+template <class F, class... Args>
+concept spawnable = spawn_callable<F, Args...> && is_task<task_of<F, Args...>>;
+
+// What a task of f(args...) results in; says what is wrong if there can be none.
+template <class F, class... Args>
 struct spawn_result {
-  using returned = task_of<F, Args...>;
-  static_assert(is_task<returned>,
+  static_assert(spawn_callable<F, Args...>,
+                "spawn(f, args...): f cannot be called with these arguments. The task keeps copies of them and passes those on as rvalues: for a parameter "
+                "`T&` pass std::ref(x), and see to it that x outlives the task");
+  static_assert(!spawn_callable<F, Args...> || spawnable<F, Args...>,
                 "spawn(f, args...): f must return skua::task<T>, that is, be a coroutine; for a function that blocks use spawn_blocking");
-  using type = typename returned::value_type;
+  using type = void;
+};
+template <class F, class... Args>
+  requires spawnable<F, Args...>
+struct spawn_result<F, Args...> {
+  using type = typename task_of<F, Args...>::value_type;
 };
 
 // Queues a task made on this thread.
@@ -158,6 +172,8 @@ SKUA_INLINE auto make_any_task(task_origin const& origin, F&& f, Args&&... args)
     static_assert(sizeof...(Args) == 0, "spawn(task) takes no arguments: they are in the task's frame");
     static_assert(!std::is_lvalue_reference_v<F>, "spawn(task) takes the task over: spawn(std::move(t))");
     return static_cast<result_block<typename std::remove_cvref_t<F>::value_type>*>(make_task_from(origin, std::move(f)));
+  } else if constexpr (!spawnable<F, Args...>) {
+    return static_cast<result_block<typename spawn_result<F, Args...>::type>*>(nullptr);   // has been refused
   } else {
     using call = bound_call<std::decay_t<F>, std::decay_t<Args>...>;
     using T = typename spawn_result<F, Args...>::type;
@@ -187,6 +203,19 @@ SKUA_INLINE auto spawn_at(std::source_location site, F&& f, Args&&... args) {
   }
 }
 
+struct spawner {
+  template <class... X>
+  SKUA_INLINE static auto spawn_at(std::source_location site, X&&... x) {
+    return detail::spawn_at(site, std::forward<X>(x)...);
+  }
+};
+struct detached_spawner {
+  template <class... X>
+  SKUA_INLINE static void spawn_at(std::source_location site, X&&... x) {
+    detail::spawn_at(site, std::forward<X>(x)...).detach();
+  }
+};
+
 } // namespace detail
 
 // Starts a task that runs concurrently with the caller, on any worker of the caller's runtime.
@@ -196,55 +225,14 @@ SKUA_INLINE auto spawn_at(std::source_location site, F&& f, Args&&... args) {
 // spawn(task) takes a task that was made already; it needs a second allocation.
 //
 // Thread safety: on workers only; from other threads use runtime::spawn. Stop: a spawned task is a root of its own: it is stopped through its handle,
-// or when the runtime shuts down. Errors: bad_alloc, what copying throws, usage_error outside the runtime; then nothing was started.
+// or when the runtime shuts down. Errors: bad_alloc, what copying throws, usage_error outside the runtime; then nothing was started. The line of the call is
+// kept, for inspection and failure reports (with more than six arguments it is not).
 //
 //     auto h = skua::spawn(fetch, url);      // fetch is a coroutine
 //     auto page = co_await h;
-template <class F>
-SKUA_INLINE auto spawn(F&& f, std::source_location site = std::source_location::current()) {
-  return detail::spawn_at(site, std::forward<F>(f));
-}
-template <class F, class A>
-SKUA_INLINE auto spawn(F&& f, A&& a, std::source_location site = std::source_location::current()) {
-  return detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a));
-}
-template <class F, class A, class B>
-SKUA_INLINE auto spawn(F&& f, A&& a, B&& b, std::source_location site = std::source_location::current()) {
-  return detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
-}
-template <class F, class A, class B, class C>
-SKUA_INLINE auto spawn(F&& f, A&& a, B&& b, C&& c, std::source_location site = std::source_location::current()) {
-  return detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c));
-}
-// More arguments: the spawn site is not recorded.
-template <class F, class A, class B, class C, class D, class... Rest>
-  requires(!std::same_as<std::remove_cvref_t<D>, std::source_location>)
-SKUA_INLINE auto spawn(F&& f, A&& a, B&& b, C&& c, D&& d, Rest&&... rest) {
-  return detail::spawn_at(std::source_location(), std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c),
-                          std::forward<D>(d), std::forward<Rest>(rest)...);
-}
+inline constexpr detail::sited_call<detail::spawner> spawn{};
 
 // spawn(f, args...).detach(): the visible word for a task that nobody owns. It is stopped and joined when the runtime shuts down.
-template <class F>
-SKUA_INLINE void spawn_detached(F&& f, std::source_location site = std::source_location::current()) {
-  detail::spawn_at(site, std::forward<F>(f)).detach();
-}
-template <class F, class A>
-SKUA_INLINE void spawn_detached(F&& f, A&& a, std::source_location site = std::source_location::current()) {
-  detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a)).detach();
-}
-template <class F, class A, class B>
-SKUA_INLINE void spawn_detached(F&& f, A&& a, B&& b, std::source_location site = std::source_location::current()) {
-  detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)).detach();
-}
-template <class F, class A, class B, class C>
-SKUA_INLINE void spawn_detached(F&& f, A&& a, B&& b, C&& c, std::source_location site = std::source_location::current()) {
-  detail::spawn_at(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)).detach();
-}
-template <class F, class A, class B, class C, class D, class... Rest>
-  requires(!std::same_as<std::remove_cvref_t<D>, std::source_location>)
-SKUA_INLINE void spawn_detached(F&& f, A&& a, B&& b, C&& c, D&& d, Rest&&... rest) {
-  spawn(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c), std::forward<D>(d), std::forward<Rest>(rest)...).detach();
-}
+inline constexpr detail::sited_call<detail::detached_spawner> spawn_detached{};
 
 } // namespace skua

@@ -186,6 +186,7 @@ public:
   using value_type = T;
 
   task() noexcept = default;
+  task(task const&) = delete;   // a task has one owner: std::move(t)
   task(task&& o) noexcept : frame_(std::exchange(o.frame_, nullptr)) {}
   task& operator=(task&& o) noexcept {
     if (this != &o) {
@@ -223,6 +224,7 @@ public:
     detail::call_slot<T> slot_;
   };
   awaiter operator co_await() && noexcept { return awaiter(release()); }
+  awaiter operator co_await() const& = delete;   // a task is awaited once, and gone then: co_await std::move(t)
 
   // For skua's own combinators: the frame, which the caller will start or destroy.
   SKUA_INLINE void* release() noexcept { return std::exchange(frame_, nullptr); }

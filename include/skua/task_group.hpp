@@ -97,7 +97,7 @@ private:
 //
 // Thread safety: every member but request_stop() on workers only; all of them from the body and from tasks of the group at the same time. From
 // elsewhere only while one of those waits for it: the group dies as soon as they have ended.
-class task_group {
+class task_group : detail::sited_spawn<task_group> {
 public:
   task_group(task_group const&) = delete;
 
@@ -108,23 +108,7 @@ public:
   //
   // Stop: a fork, and so a checkpoint (S1): in a group that is being stopped, the task is never started; callable and arguments are destroyed here, and its
   // handle says stopped (S13). Errors: bad_alloc, what copying throws; then nothing was started.
-  template <class F>
-  auto spawn(F&& f, std::source_location site = std::source_location::current()) {
-    return spawn_at(site, std::forward<F>(f));
-  }
-  template <class F, class A>
-  auto spawn(F&& f, A&& a, std::source_location site = std::source_location::current()) {
-    return spawn_at(site, std::forward<F>(f), std::forward<A>(a));
-  }
-  template <class F, class A, class B>
-  auto spawn(F&& f, A&& a, B&& b, std::source_location site = std::source_location::current()) {
-    return spawn_at(site, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
-  }
-  template <class F, class A, class B, class C, class... Rest>   // the spawn site is not recorded
-    requires(!std::same_as<std::remove_cvref_t<C>, std::source_location>)
-  auto spawn(F&& f, A&& a, B&& b, C&& c, Rest&&... rest) {
-    return spawn_at(std::source_location(), std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c), std::forward<Rest>(rest)...);
-  }
+  using sited_spawn::spawn;
 
   // Starts f(started<T>, args...) and waits until it calls its `started` object: until a server listens, say. Gives what it was called with.
   //
@@ -168,6 +152,7 @@ public:
   std::size_t size() const noexcept { return state_.parties.live(); }
 
 private:
+  friend detail::sited_spawn<task_group>;
   template <class F>
   friend struct detail::group_holder;
   template <class T, class F>
@@ -190,6 +175,8 @@ private:
       static_assert(sizeof...(Args) == 0, "spawn(task) takes no arguments: they are in the task's frame");
       static_assert(!std::is_lvalue_reference_v<F>, "spawn(task) takes the task over: spawn(std::move(t))");
       return spawn_in(context, site, [t = std::move(f)]() mutable { return std::move(t); });
+    } else if constexpr (!detail::spawnable<F, Args...>) {
+      return child_handle<typename detail::spawn_result<F, Args...>::type>();   // has been refused
     } else {
       using T = typename detail::spawn_result<F, Args...>::type;
       using call = detail::group_call<T, detail::bound_call<std::decay_t<F>, std::decay_t<Args>...>>;

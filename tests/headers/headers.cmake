@@ -21,3 +21,5 @@ if(units)
 endif()
 skua_test(NAME headers.refused_compilers LABEL headers
           COMMAND bash "${CMAKE_CURRENT_LIST_DIR}/refused_compilers" "${PROJECT_SOURCE_DIR}/include")
+skua_test(NAME headers.diagnostics LABEL headers
+          COMMAND bash "${CMAKE_CURRENT_LIST_DIR}/diagnostics" "${PROJECT_SOURCE_DIR}/include" "${CMAKE_CXX_COMPILER}")

@@ -3,11 +3,13 @@
 // workers (S24), signals (S25), fairness (S21).
 #include "skua/runtime.hpp"
 #include "skua/blocking.hpp"
+#include "skua/task_group.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <memory>
 #include <source_location>
@@ -273,10 +275,14 @@ TEST_F(Runtime, knows_the_line_of_every_form_of_spawn) {
   std::vector<unsigned> lines;
   auto const here = [&](std::source_location at = std::source_location::current()) { lines.push_back(at.line()); };
   std::vector<skua::join_handle<>> kept;
+  std::atomic<bool> in_group{false};
   here(), kept.push_back(rt.spawn(waits));
   here(), kept.push_back(rt.spawn(waits, 1));
   here(), kept.push_back(rt.spawn(waits, 1, 2));
   here(), kept.push_back(rt.spawn(waits, 1, 2, 3));
+  here(), kept.push_back(rt.spawn(waits, 1, 2, 3, 4));
+  here(), kept.push_back(rt.spawn(waits, 1, 2, 3, 4, 5));
+  here(), kept.push_back(rt.spawn(waits, 1, 2, 3, 4, 5, 6));
   here(), kept.push_back(rt.spawn(skua::named("n"), waits));
   rt.block_on([&]() -> task<> {
     here(), kept.push_back(skua::spawn(waits, 1));
@@ -285,7 +291,19 @@ TEST_F(Runtime, knows_the_line_of_every_form_of_spawn) {
     here(), skua::spawn_detached(waits, 1);
     here(), skua::spawn_detached(waits, 1, 2);
     here(), skua::spawn_detached(skua::named("d"), waits, 1, 2);
-    co_return;
+    here(), skua::spawn_detached(waits, 1, 2, 3, 4);
+    here(), kept.push_back(skua::spawn(waits, 1, 2, 3, 4, 5));
+    here(), kept.push_back(skua::spawn(skua::named("l"), waits, 1, 2, 3, 4, 5));
+    here(), skua::spawn_detached([&]() -> task<> {
+      co_await skua::with_task_group([&](skua::task_group& g) -> task<> {
+        here(), g.spawn(waits);
+        here(), g.spawn(waits, 1, 2, 3);
+        here(), g.spawn(skua::named("g"), waits, 1, 2, 3, 4, 5);
+        in_group = true;
+        co_await never();
+      });
+    });
+    while (!in_group) co_await skua::this_task::yield();
   });
   std::stringstream dump;
   rt.dump(dump);
