@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/signal_watch.hpp"
+#include "scheduler/runtime_core.hpp"
 #include "skua/error.hpp"
 #include "skua/signal.hpp"
 #include <algorithm>
+#include <atomic>
 
 namespace skua {
 
@@ -13,13 +15,33 @@ using detail::signal_watch;
 using namespace std::chrono_literals;
 
 // Tells the watch when the main task has ended, on every path.
-task<int> announcing(task<int> t, signal_watch& watch) {
+struct main_end {
+  signal_watch& watch;
+  std::atomic<bool> reached{false};
+};
+task<int> announcing(task<int> t, main_end& end) {
   struct announcement {
-    signal_watch& watch;
-    ~announcement() { watch.tell(); }
-  } const at_end{watch};
+    main_end& end;
+    ~announcement() {
+      end.reached.store(true, std::memory_order_relaxed);   // tell() releases it
+      end.watch.tell();
+    }
+  } const at_end{end};
   co_return co_await std::move(t);
 }
+
+// Tells it, while it lives, when no task is left.
+class no_task_left final : detail::quiet_listener {
+public:
+  no_task_left(signal_watch& w, runtime& rt) : watch_(w), core_(rt.core()) { core_.listen(*this); }
+  ~no_task_left() { core_.ignore(*this); }
+  no_task_left(no_task_left const&) = delete;
+
+private:
+  void quiet() noexcept override { watch_.tell(); }
+  signal_watch& watch_;
+  detail::runtime_core& core_;
+};
 
 // The grace period, from the first signal on.
 class countdown {
@@ -29,11 +51,10 @@ public:
   int first_signal() const noexcept { return first_; }
   bool over() const noexcept { return clock::now() >= deadline_; }
 
-  // Returns at `until`, when the grace period is over, at the first signal, or when the main task has ended: true.
-  bool wait(clock::time_point until) {
+  // Returns at `until`, when the grace period is over, at a signal, or when the watch has been told something.
+  void wait(clock::time_point until) {
     int const what = watch_.wait(std::min(until, deadline_));
     if (what > 0) on_signal(what);
-    return what == signal_watch::told;
   }
 
 private:
@@ -53,25 +74,34 @@ private:
 };
 
 // Until the main task has ended, or the grace period.
-void wait_for_main(countdown& c, join_handle<int> const& main_task) {
+void wait_for_main(countdown& c, join_handle<int> const& main_task, main_end const& end) {
   bool stopped = false;
-  while (!c.over()) {
-    if (c.wait(clock::time_point::max())) return;
+  while (!end.reached.load(std::memory_order_relaxed) && !c.over()) {
+    c.wait(clock::time_point::max());
     if (c.first_signal() != 0 && !std::exchange(stopped, true)) detail::request_stop(*main_task.block(), stop_reason::shutdown);
   }
 }
 
-// The tasks that the main task left behind may finish.
-void wait_for_others(countdown& c, runtime& rt) {
-  while (!c.over() && rt.metrics().live_tasks != 0) c.wait(clock::now() + 2ms);
+// When somebody who waits for tasks to end has to look again by himself.
+clock::time_point next_look() {
+  return detail::scheduler::told_reliably() ? clock::time_point::max() : clock::now() + 10ms;
 }
 
-std::vector<survivor> stop_all(countdown& c, runtime& rt, std::chrono::milliseconds limit) {
+// The tasks that the main task left behind may finish.
+void wait_for_others(countdown& c, runtime& rt) {
+  while (!c.over() && rt.metrics().live_tasks != 0) c.wait(next_look());
+}
+
+// What is left is stopped. It looks by itself as well, ever more rarely: nobody tells of the end of abandoned work.
+shutdown_report stop_all(countdown& c, runtime& rt, std::chrono::milliseconds limit) {
   auto const until = clock::now() + limit;
+  auto pause = 1ms;
   for (;;) {
-    shutdown_report report = rt.shutdown(2ms);
-    if (report.clean() || clock::now() >= until) return std::move(report.survivors);
-    c.wait(clock::now());   // so that a signal is not overlooked
+    shutdown_report report = rt.shutdown(0ms);
+    auto const now = clock::now();
+    if (report.clean() || now >= until) return report;
+    c.wait(std::min<clock::time_point>(until, now + pause));
+    pause = std::min(2 * pause, 128ms);
   }
 }
 
@@ -89,13 +119,19 @@ int status_of(join_handle<int> const& main_task, bool signalled) {
 
 run_report run_until_signal(task<int> main_task, std::vector<int> const& signals, std::chrono::milliseconds grace, options const& o) {
   signal_watch watch(signals);
+  main_end end{watch};   // outlives the runtime, and so the main task
   runtime rt(o);
-  join_handle<int> const handle = rt.spawn(announcing(std::move(main_task), watch));
+  join_handle<int> const handle = rt.spawn(announcing(std::move(main_task), end));
   countdown c(watch, grace);
-  wait_for_main(c, handle);
-  if (c.first_signal() != 0) wait_for_others(c, rt);
+  wait_for_main(c, handle, end);
   run_report report;
-  report.survivors = stop_all(c, rt, o.shutdown_grace);
+  {
+    no_task_left const tells(watch, rt);
+    if (c.first_signal() != 0) wait_for_others(c, rt);
+    shutdown_report last = stop_all(c, rt, o.shutdown_grace);
+    report.survivors = std::move(last.survivors);
+    report.blocking = std::move(last.blocking);
+  }
   watch.release();   // from here on nobody looks: the next signal acts as if we were not there
   report.signal = c.first_signal();
   report.status = status_of(handle, report.signal != 0);

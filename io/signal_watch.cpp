@@ -108,7 +108,7 @@ int signal_watch::next_byte() noexcept {
 int signal_watch::wait(std::chrono::steady_clock::time_point deadline) noexcept {
   for (;;) {
     if (int const s = next_byte(); s > 0) return s;
-    if (told_.load(std::memory_order_acquire)) return told;   // pairs with tell(), which writes its byte afterwards
+    if (told_.exchange(false, std::memory_order_acquire)) return told;   // pairs with tell(), which writes its byte afterwards
     auto const now = std::chrono::steady_clock::now();
     if (now >= deadline) return timed_out;
     using ms = std::chrono::milliseconds;
@@ -119,7 +119,7 @@ int signal_watch::wait(std::chrono::steady_clock::time_point deadline) noexcept 
 }
 
 void signal_watch::tell() noexcept {
-  told_.store(true, std::memory_order_release);
+  if (told_.exchange(true, std::memory_order_release)) return;   // wait() has not taken the last one yet
   unsigned char const nothing = told;
   [[maybe_unused]] ssize_t const n = ::write(write_end_, &nothing, 1);
 }

@@ -27,7 +27,7 @@ public:
   static constexpr int told = 0, timed_out = -1;
   // By the thread that made it: the number of a signal, in the order in which they came; told; timed_out.
   int wait(std::chrono::steady_clock::time_point deadline) noexcept;
-  // Any thread: every wait() from now on returns `told` when no signal is left.
+  // Any thread: a wait() under way, or the next one, returns `told` when no signal is left. Once, for any number of calls before it.
   void tell() noexcept;
 
   // The former handling of the signals is back, and later signals are not seen. Idempotent.
@@ -43,7 +43,7 @@ private:
   void end() noexcept;
 
   int read_end_ = -1, write_end_ = -1;
-  std::atomic<bool> told_{false};   // release in tell(), acquire in wait()
+  std::atomic<bool> told_{false};   // release in tell(); acquire in wait(), which takes it back
   std::vector<watched> signals_;
   bool released_ = false;
   sigset_t mask_before_;

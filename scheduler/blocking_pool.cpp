@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/blocking_pool.hpp"
 #include "skua/detail/config.hpp"
+#include "skua/detail/task_header.hpp"
 #include <csignal>
 #include <cstdio>
 #include <pthread.h>
@@ -26,6 +27,20 @@ private:
   sigset_t before_;
 };
 
+std::int64_t steady_ns() noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// The running task's, for reports.
+void note_owner(blocking_job& job) noexcept {
+  task_header const* const t = current_task();
+  if (t == nullptr) return;
+  job.task_id = t->id;
+  job.spawned_at = t->site;
+  job.context = t->context;
+  if (job.context != nullptr) job.context->references.fetch_add(1, std::memory_order_relaxed);   // relaxed: the task has one
+}
+
 } // namespace
 
 void blocking_pool::job_list::push_back(blocking_job& job) noexcept {
@@ -34,14 +49,12 @@ void blocking_pool::job_list::push_back(blocking_job& job) noexcept {
   (last_ != nullptr ? last_->next : first_) = &job;
   last_ = &job;
   ++size_;
-  job.queued = true;
 }
 
 void blocking_pool::job_list::remove(blocking_job& job) noexcept {
   (job.previous != nullptr ? job.previous->next : first_) = job.next;
   (job.next != nullptr ? job.next->previous : last_) = job.previous;
   --size_;
-  job.queued = false;
 }
 
 blocking_pool::blocking_pool(options const& o, std::function<void()> drained, std::function<void()> begun)
@@ -49,6 +62,7 @@ blocking_pool::blocking_pool(options const& o, std::function<void()> drained, st
       keep_alive_(o.blocking_keep_alive),
       thread_name_(o.name + "-b"),
       drained_(std::move(drained)),
+      begun_(std::move(begun)),
       places_(o.max_blocking_threads) {}
 
 blocking_pool::~blocking_pool() { stop(); }
@@ -62,9 +76,10 @@ void blocking_pool::submit(blocking_job& job) {
       wake_locked(*idle_);
     else if (thread_count_.load(std::memory_order_relaxed) < max_threads_)
       add_thread_locked();
-      begun_(std::move(begun)),
   }
+  note_owner(job);
   queue_.push_back(job);
+  job.queued = true;
   outstanding_.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -73,7 +88,9 @@ bool blocking_pool::withdraw(blocking_job& job) noexcept {
     std::lock_guard lock(mutex_);
     if (!job.queued) return false;
     queue_.remove(job);
+    job.queued = false;
   }
+  release_context(std::exchange(job.context, nullptr));
   count_down();
   return true;
 }
@@ -125,6 +142,9 @@ blocking_job* blocking_pool::take_locked() noexcept {
   blocking_job* const job = queue_.front();
   if (job != nullptr) {
     queue_.remove(*job);
+    job->queued = false;
+    job->began_ns = static_cast<std::uint64_t>(steady_ns());
+    running_.push_back(*job);
     active_.fetch_add(1, std::memory_order_relaxed);
   }
   return job;
@@ -136,7 +156,9 @@ void blocking_pool::run(blocking_job& job) noexcept {
   {
     std::lock_guard lock(mutex_);
     ++coming_;   // before anybody hears of the end
+    running_.remove(job);
   }
+  release_context(std::exchange(job.context, nullptr));
   job.finish(job);   // the job is gone
   count_down();
 }
@@ -152,6 +174,7 @@ void blocking_pool::serve(std::size_t place) noexcept {
   char name[16];
   std::snprintf(name, sizeof name, "%s%zu", thread_name_.c_str(), place);
   pthread_setname_np(pthread_self(), name);
+  if (begun_) begun_();
   std::thread before;
   {
     std::unique_lock lock(mutex_);
@@ -169,12 +192,21 @@ void blocking_pool::serve(std::size_t place) noexcept {
   if (before.joinable()) before.join();   // it has left the lock: this is short
 }
 
+std::vector<running_work> blocking_pool::running() {
+  std::vector<running_work> all;
+  std::lock_guard lock(mutex_);
+  auto const now = steady_ns();
+  for (blocking_job const* j = running_.front(); j != nullptr; j = j->next)
+    all.push_back({j->task_id, j->context != nullptr ? j->context->name : "", j->spawned_at,
+                   std::chrono::nanoseconds(now - static_cast<std::int64_t>(j->began_ns)), j->abandoned.load(std::memory_order_relaxed)});
+  return all;
+}
+
 bool blocking_pool::wait_drained(std::chrono::steady_clock::time_point deadline) {
   std::unique_lock lock(mutex_);
   return changed_.wait_until(lock, deadline, [this] { return outstanding() == 0; });
 }
 
-  if (begun_) begun_();
 void blocking_pool::stop() noexcept {
   std::thread last;
   {

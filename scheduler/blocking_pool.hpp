@@ -11,6 +11,8 @@
 //     end        an idle thread ends after its keep-alive time, or at stop(); it joins the one that ended before it, stop() joins the last:
 //                none is detached, none is left when the pool is gone
 //
+// A job that runs is in a second list, so that a shutdown can say what it waits for.
+//
 // job.queued       false -> true   submit()
 //                  true -> false   a thread that begins the job; withdraw(); under the lock, so exactly one of them (the referee of S4)
 // sleeper.woken    false -> true   whoever has work for the thread, or stop(), having taken it off the idle list
@@ -34,18 +36,13 @@
 #include <cstddef>
 #include <functional>
 #include <mutex>
+#include <source_location>
 #include <string>
 #include <thread>
 #include <vector>
 
 namespace skua::detail {
 
-class blocking_pool {
-public:
-  // `drained`: called whenever outstanding() has fallen to 0, without a lock, by the thread that ended or withdrew the last job (virtual time
-class blocking_pool {
-public:
-  // `drained`: called whenever outstanding() has fallen to 0, without a lock, by the thread that ended or withdrew the last job (virtual time
 // Work that has begun and not ended: whose, and for how long.
 struct running_work {
   std::uint64_t task_id;
@@ -55,6 +52,9 @@ struct running_work {
   bool abandoned;
 };
 
+class blocking_pool {
+public:
+  // `drained`: called whenever outstanding() has fallen to 0, without a lock, by the thread that ended or withdrew the last job (virtual time
   // goes on then). `begun`: by each thread of the pool, first of all.
   explicit blocking_pool(options const& o, std::function<void()> drained = {}, std::function<void()> begun = {});
   ~blocking_pool();   // as stop()
@@ -71,6 +71,9 @@ struct running_work {
   std::size_t outstanding() const noexcept { return outstanding_.load(std::memory_order_acquire); }   // acquire: INV-BLOCK-2
   std::size_t threads() const noexcept { return thread_count_.load(std::memory_order_relaxed); }
 
+  // Any thread: a snapshot. Errors: bad_alloc.
+  std::vector<running_work> running();
+
   // Blocks until no job is left, or the deadline has passed: false. For a shutdown that reports what is still running.
   bool wait_drained(std::chrono::steady_clock::time_point deadline);
   // Blocks until all jobs have ended and all threads are joined. Nothing may be submitted any more. Idempotent.
@@ -82,7 +85,7 @@ private:
     sleeper* next = nullptr;
     bool woken = false;
   };
-  class job_list {   // in order of submission
+  class job_list {   // in the order in which they came
   public:
     void push_back(blocking_job& job) noexcept;
     void remove(blocking_job& job) noexcept;
@@ -109,7 +112,7 @@ private:
   std::function<void()> const drained_, begun_;
 
   std::mutex mutex_;                 // everything below but the atomics
-  job_list queue_;
+  job_list queue_, running_;
   sleeper* idle_ = nullptr;          // a stack: last in, first out
   std::size_t coming_ = 0;           // INV-BLOCK-1
   bool stopping_ = false;

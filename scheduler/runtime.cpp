@@ -40,6 +40,10 @@ runtime_core::~runtime_core() {
     std::fprintf(stderr, "skua: shutdown still waits for task %llu '%s' (spawned at %s:%u), which waits for: %s\n",
                  static_cast<unsigned long long>(s.id), s.name.c_str(), s.spawned_at.file_name(), s.spawned_at.line(),
                  s.waits_for.c_str());
+  for (unfinished_work const& w : late.blocking)
+    std::fprintf(stderr, "skua: shutdown still waits for blocking work of task %llu '%s' (spawned at %s:%u), which runs for %lld ms%s\n",
+                 static_cast<unsigned long long>(w.task_id), w.task_name.c_str(), w.spawned_at.file_name(), w.spawned_at.line(),
+                 static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(w.running_for).count()), w.abandoned ? ", abandoned" : "");
   // Not by the list: a task that was spawned while it was made may be in no list.
   while (!quiescent()) (void)shutdown_within(std::chrono::hours(24 * 365));
   retire();
@@ -121,11 +125,11 @@ shutdown_report runtime::shutdown_within(std::chrono::nanoseconds limit) {
   detail::check_may_block("runtime::shutdown");
   return core_->shutdown_within(limit);
 }
+clock::time_point runtime::now() const noexcept { return clock::at_ns(core_->now_ns()); }
 struct metrics runtime::metrics() const { return core_->measure(); }
 unsigned runtime::workers() const noexcept { return core_->worker_count(); }
 std::string_view runtime::backend() const noexcept { return core_->used_driver().name(); }
 std::string_view runtime::file_backend() const noexcept { return core_->files().name(); }
 void runtime::dump(std::ostream& out) const { core_->dump(out); }
-clock::time_point runtime::now() const noexcept { return clock::at_ns(core_->now_ns()); }
 
 } // namespace skua

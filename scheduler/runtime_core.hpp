@@ -26,6 +26,8 @@
 #include <cstdint>
 #include <iosfwd>
 #include <memory>
+#include <mutex>
+#include <string>
 
 namespace skua::detail {
 
@@ -51,12 +53,15 @@ public:
   void dump(std::ostream& out);
   void deliver(failure_report const& r) noexcept;
 
-  std::uint64_t outside_work() const noexcept override { return blocking_.outstanding() + files_->in_flight(); }
+  std::uint64_t outside_work() const noexcept override {
+    return blocking_.outstanding() + files_->in_flight();
+  }
 
 private:
   void close() noexcept;
   bool wait_quiescent(std::chrono::steady_clock::time_point until) noexcept;
   std::vector<survivor> survivors();
+  std::vector<unfinished_work> unfinished();
 
   options const options_;
   std::unique_ptr<driver> driver_;

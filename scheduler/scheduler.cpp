@@ -182,16 +182,6 @@ void scheduler::stop() noexcept {
   driver_->stop();
 }
 
-bool scheduler::quiescent() const noexcept {
-  std::uint64_t ended = 0, spawned = 0;
-  // Not before all workers have entered: no item has run, and `counters` is being written.
-  if (!entered_->try_wait()) return outside_spawned_.load(std::memory_order_acquire) == 0;
-  // acquire: pairs with the release in worker_counters::add(); whoever ended a task has seen it spawned.
-  for (auto const& w : workers_) ended += w->counters->ended.load(std::memory_order_acquire);
-  for (auto const& w : workers_) spawned += w->counters->spawned.load(std::memory_order_acquire);
-  return ended == spawned + outside_spawned_.load(std::memory_order_acquire);
-}
-
 void scheduler::collect(skua::metrics& m) const noexcept {
   auto const get = [](std::atomic<std::uint64_t> const& c) { return c.load(std::memory_order_acquire); };
   bool const entered = entered_->try_wait();   // as in quiescent()

@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <latch>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -45,6 +46,18 @@ SKUA_PRESERVE_MOST SKUA_COLD void settle_batch_slow() noexcept;
 SKUA_INLINE void settle_batch() noexcept {
   if (tl.batch_open) [[unlikely]] settle_batch_slow();
 }
+
+// Is told when no task is left: often enough, perhaps more often. quiet() is called by a worker, with a lock held: it takes no time and calls nothing of the
+// scheduler.
+struct quiet_listener {
+  virtual void quiet() noexcept = 0;
+  quiet_listener* next = nullptr;
+
+protected:
+  ~quiet_listener() = default;
+};
+
+std::uint64_t monotonic_ns() noexcept;   // CLOCK_MONOTONIC: what a driver whose time is real has for a clock; for threads that belong to no runtime
 
 struct scheduler_setup {
   unsigned workers = 1;         // 1 or more
@@ -72,11 +85,19 @@ public:
   void count_outside_spawn() noexcept { outside_spawned_.fetch_add(1, std::memory_order_relaxed); }
   // No task is alive. Exact once nobody spawns from outside any more (sums of ended, then of spawned, which only grow).
   bool quiescent() const noexcept;
+  // Any thread. Whoever finds quiescent() false between the two is told when it is true (quiet.cpp). After ignore() nobody is inside quiet().
+  void listen(quiet_listener& l) noexcept;
+  void ignore(quiet_listener& l) noexcept;
+  static bool told_reliably() noexcept;   // false: a listener looks again by itself, from time to time
+  void look_if_quiet() noexcept;          // a worker, after it has counted a task's end while attention was raised
+
   // All but failures_unhandled and backend.
   void collect(skua::metrics& m) const noexcept;
 
+  std::uint64_t now_ns() noexcept { return driver_->now_ns(); }   // any thread
+  void lend_clock() noexcept;   // clock_now_ns() on the calling thread, which is no worker, is this scheduler's from here on: it outlives the thread
+
   // Worker threads only.
-  std::uint64_t now_ns() noexcept { return driver_->now_ns(); }
   std::uint64_t deadline_base_ns() noexcept {
     return self().deadline_base.now([this] { return driver_->now_ns(); }, cpu_ticks);
   }
@@ -94,9 +115,6 @@ public:
   bool role_held() const noexcept final { return idle_->role_held(); }
   std::uint64_t poll_sequence() const noexcept final { return poll_sequence_.load(std::memory_order_relaxed); }
   bool others_asleep() const noexcept final;
-  std::uint64_t now_ns() noexcept { return driver_->now_ns(); }   // any thread
-  void lend_clock() noexcept;   // clock_now_ns() on the calling thread, which is no worker, is this scheduler's from here on: it outlives the thread
-
   bool at_rest() const noexcept final;
   std::uint64_t outside_work() const noexcept override { return 0; }
   void submit(item const* items, std::size_t count, bool prefer_poller) noexcept final { inject_items(items, count, prefer_poller); }
@@ -177,6 +195,10 @@ private:
   std::atomic<std::uint64_t> monitor_due_ns_{forever_ns};   // forever_ns: it does not run
   std::uint64_t monitor_interval_ns_ = 0;                   // whoever has taken monitor_due_ns_
   std::atomic<std::uint32_t> expire_from_{0};               // the worker whose timers come first the next time
+
+  std::mutex quiet_lock_;
+  quiet_listener* listeners_ = nullptr;              // under quiet_lock_
+  std::atomic<std::uint32_t> listener_count_{0};     // relaxed: read by look_if_quiet() after attention, INV-QUIET-1
 
   injection_queue<real_sync, injected_link> injected_;
 };

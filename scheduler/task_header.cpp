@@ -125,9 +125,6 @@ void report_untaken(task_header& h, std::exception_ptr& error) noexcept {
   report_failure(*owner.get(), r);
 }
 
-void terminate_in_unwinding() noexcept {
-  task_header const* const t = current_task();
-  std::fprintf(stderr, "skua: a destructor threw while a stop unwound task %llu '%s' (spawned at %s:%u)\n",
 void dropped_while_awaited(task_header const& h) noexcept {
   std::fprintf(stderr,
                "skua: the handle of task %llu '%s' (spawned at %s:%u) was dropped while another task awaits it. A handle must live until the await of it has "
@@ -136,6 +133,9 @@ void dropped_while_awaited(task_header const& h) noexcept {
   std::abort();
 }
 
+void terminate_in_unwinding() noexcept {
+  task_header const* const t = current_task();
+  std::fprintf(stderr, "skua: a destructor threw while a stop unwound task %llu '%s' (spawned at %s:%u)\n",
                t ? static_cast<unsigned long long>(t->id) : 0ull, t ? t->name() : "?", t ? t->site.file_name() : "?",
                t ? t->site.line() : 0u);
   std::terminate();

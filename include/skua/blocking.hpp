@@ -117,6 +117,7 @@ struct abandon_operation : operation {
 inline bool withdraw_abandoned(operation& op) noexcept {
   auto& self = static_cast<abandon_operation&>(op);
   if (withdraw_blocking(*self.job)) return true;   // it has not begun
+  self.job->abandoned.store(true, std::memory_order_relaxed);   // before: once it is settled the job is the thread's
   self.abandoned = !self.settled->exchange(true, std::memory_order_acq_rel);
   return self.abandoned;
 }

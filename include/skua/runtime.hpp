@@ -29,9 +29,20 @@ struct survivor {
   std::string waits_for;             // "sleep", "read", "join" ..; "running" while it runs or is queued
 };
 
+// Blocking work (spawn_blocking, a file, name resolution) that was still running when a shutdown's limit passed. It cannot be stopped (S7): either a
+// survivor waits for it, or it was abandoned.
+struct unfinished_work {
+  std::uint64_t task_id = 0;         // whose work it is; the task may have ended
+  std::string task_name;             // empty: none was given
+  std::source_location spawned_at;   // where that task was spawned
+  std::chrono::nanoseconds running_for{0};
+  bool abandoned = false;
+};
+
 struct shutdown_report {
-  std::vector<survivor> survivors;   // empty: every task has ended
-  bool clean() const noexcept { return survivors.empty(); }
+  std::vector<survivor> survivors;        // empty: every task has ended
+  std::vector<unfinished_work> blocking;  // empty: and all blocking work
+  bool clean() const noexcept { return survivors.empty() && blocking.empty(); }
 };
 
 namespace detail {
@@ -81,8 +92,8 @@ public:
   // Requests stop of every task, without waiting. Tasks that are spawned later are not affected.
   void request_stop() noexcept;
 
-  // Stops accepting tasks from outside, requests stop of every task, and waits until all have ended or `limit` has passed. Reports who is still
-  // alive then, by name, spawn site and what it waits for (S22). May be called again.
+  // Stops accepting tasks from outside, requests stop of every task, and waits until all have ended, and the blocking work that was abandoned, or until
+  // `limit` has passed. Reports who is still alive then, by name, spawn site and what it waits for (S22), and which blocking work. May be called again.
   template <class Rep, class Period>
   shutdown_report shutdown(std::chrono::duration<Rep, Period> limit) {
     return shutdown_within(std::chrono::nanoseconds(detail::ns_at_most(limit)));
@@ -97,7 +108,9 @@ public:
   std::string_view backend() const noexcept;
   std::string_view file_backend() const noexcept;
 
-  // Writes a line for every task: id, name, spawn site, parent, what it waits for. While the runtime runs it is a snapshot, not a consistent cut.
+  // Writes a line for every task: id, name, spawn site, parent, what it waits for; and for blocking work that runs. While the runtime runs it is a
+  // snapshot, not a consistent cut. Of a task that waits for branches (when_all, timeout ..) it shows what each of them waits for if it is called by a task of
+  // a runtime with one worker.
   void dump(std::ostream& out) const;
 
   // For skua's own parts.

@@ -17,8 +17,10 @@ struct run_report {
   int status = 0;                    // what a main task that returns an int returned; 0 if it was stopped
   std::vector<survivor> survivors;   // tasks that took longer to stop than options::shutdown_grace; they have ended by now
 
-  // For main() to return: the status; 128 + signal if there were survivors, as shells have it.
-  int exit_status() const noexcept { return survivors.empty() ? status : 128 + signal; }
+  std::vector<unfinished_work> blocking;   // blocking work that did; it has ended, too
+
+  // For main() to return: the status; 128 + signal if anything took too long, as shells have it.
+  int exit_status() const noexcept { return survivors.empty() && blocking.empty() ? status : 128 + signal; }
 };
 
 // Runs `main_task` in a runtime of its own, and ends it in order when one of `signals` comes:

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <gtest/gtest.h>
 #include <semaphore>
+#include <sys/resource.h>
 #include <stdexcept>
 #include <thread>
 #include <unistd.h>
@@ -94,6 +95,32 @@ TEST(RunUntilSignal, stops_what_is_left_when_the_grace_period_is_over) {
   EXPECT_EQ(report.exit_status(), 0) << "stopped in order";
 }
 
+#if !SKUA_TSAN   // its own thread wakes up all the time
+
+// Nothing polls while the grace period lasts, and nothing spins.
+TEST(RunUntilSignalTiming, a_task_that_lasts_is_awaited_without_wake_ups) {
+  long switches = 0, cpu_us = 0;
+  auto const leave = [&]() -> task<> {
+    skua::spawn_detached([](long* count, long* us) -> task<> {
+      co_await skua::sleep_for(200ms);   // by then the main task has ended
+      rusage before{}, after{};
+      getrusage(RUSAGE_SELF, &before);
+      co_await skua::sleep_for(1s);
+      getrusage(RUSAGE_SELF, &after);
+      *count = after.ru_nvcsw - before.ru_nvcsw;
+      auto const us_of = [](rusage const& r) { return (r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1'000'000 + r.ru_utime.tv_usec + r.ru_stime.tv_usec; };
+      *us = us_of(after) - us_of(before);
+    }, &switches, &cpu_us);
+    raise_here(SIGTERM);
+    co_await skua::sleep_for(1h);
+  };
+  EXPECT_EQ(skua::run_until_signal(leave(), {SIGTERM}, 1h, quick()).exit_status(), 0);
+  EXPECT_LE(switches, 6);   // the timer's own, and what a sentinel naps before it rests
+  EXPECT_LE(cpu_us, 50'000);
+}
+
+#endif
+
 TEST(RunUntilSignal, a_second_signal_ends_the_grace_period) {
   auto const began = std::chrono::steady_clock::now();
   auto const report = skua::run_until_signal(leave_an_endless_one_behind(true), {SIGTERM}, 1h, quick());
@@ -114,6 +141,21 @@ TEST(RunUntilSignal, names_the_tasks_that_would_not_stop) {
   EXPECT_EQ(report.exit_status(), 128 + SIGTERM);
 }
 
+TEST(RunUntilSignal, names_the_blocking_work_that_was_abandoned) {
+  auto const body = []() -> task<> {
+    co_await skua::abandon(skua::spawn_blocking([] {
+      raise_here(SIGTERM);
+      std::this_thread::sleep_for(400ms);
+    }));
+  };
+  auto const report = skua::run_until_signal(body(), {SIGTERM}, 10ms, {.workers = 2, .shutdown_grace = 20ms});
+  EXPECT_TRUE(report.survivors.empty());
+  ASSERT_EQ(report.blocking.size(), 1u);
+  EXPECT_TRUE(report.blocking[0].abandoned);
+  EXPECT_EQ(report.exit_status(), 128 + SIGTERM);
+}
+
+// S25
 TEST(RunUntilSignal, restores_the_former_handling) {
   static std::atomic<int> seen;
   seen = 0;

@@ -225,11 +225,71 @@ TEST_F(Runtime, shutdown_reports_who_is_alive_when_the_limit_passes__S22) {
   ASSERT_NE(other, first.survivors.end());
   EXPECT_NE(std::string(other->spawned_at.file_name()).find("runtime_test.cpp"), std::string::npos);
   EXPECT_EQ(other->waits_for, "spawn_blocking");
+  ASSERT_EQ(first.blocking.size(), 1u);
+  EXPECT_EQ(first.blocking[0].task_id, blocked.id());
+  EXPECT_FALSE(first.blocking[0].abandoned);
   let_go = true;
   EXPECT_TRUE(rt.shutdown(10s).clean());
   EXPECT_TRUE(rt.shutdown(0s).clean());
   busy.detach();
   blocked.detach();
+}
+
+TEST_F(Runtime, shutdown_and_dump_name_blocking_work_that_was_abandoned__S7_S22) {
+  skua::runtime rt({.workers = 1});
+  std::atomic<bool> let_go = false, begun = false;
+  unsigned const line = std::source_location::current().line() + 1;
+  auto h = rt.spawn(skua::named("resolver"), [&]() -> task<> {
+    co_await skua::abandon(skua::spawn_blocking([&] {
+      begun = true;
+      while (!let_go) std::this_thread::sleep_for(1ms);
+    }));
+  });
+  while (!begun) std::this_thread::yield();
+  auto const id = h.id();
+  h.request_stop();
+  EXPECT_THROW(rt.block_on([](auto joined) -> task<> { co_await joined; }, std::move(h)), skua::task_stopped);
+  std::stringstream dump;
+  rt.dump(dump);
+  EXPECT_NE(dump.str().find("blocking work of task " + std::to_string(id) + " 'resolver' spawned at "), std::string::npos) << dump.str();
+  EXPECT_NE(dump.str().find(" ms, abandoned\n"), std::string::npos) << dump.str();
+  skua::shutdown_report const first = rt.shutdown(5ms);
+  EXPECT_TRUE(first.survivors.empty());
+  EXPECT_FALSE(first.clean());
+  ASSERT_EQ(first.blocking.size(), 1u);
+  EXPECT_EQ(first.blocking[0].task_id, id);
+  EXPECT_EQ(first.blocking[0].task_name, "resolver");
+  EXPECT_EQ(first.blocking[0].spawned_at.line(), line);
+  EXPECT_TRUE(first.blocking[0].abandoned);
+  EXPECT_GE(first.blocking[0].running_for, 5ms);
+  let_go = true;
+  EXPECT_TRUE(rt.shutdown(10s).clean()) << "it waits for abandoned work, too";
+}
+
+// The destructor says what it waits for.
+TEST_F(Runtime, destructor_names_blocking_work_it_waits_for__S22) {
+  std::atomic<bool> let_go = false, begun = false;
+  std::string text;
+  testing::internal::CaptureStderr();
+  std::thread releaser;
+  {
+    skua::runtime rt({.workers = 1, .shutdown_grace = 1ms});
+    auto h = rt.spawn(skua::named("resolver"), [&]() -> task<> {
+      co_await skua::abandon(skua::spawn_blocking([&] {
+        begun = true;
+        while (!let_go) std::this_thread::sleep_for(1ms);
+      }));
+    });
+    while (!begun) std::this_thread::yield();
+    releaser = std::thread([&] {
+      std::this_thread::sleep_for(200ms);
+      let_go = true;
+    });
+  }
+  releaser.join();
+  text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("shutdown still waits for blocking work of task "), std::string::npos) << text;
+  EXPECT_NE(text.find("'resolver'"), std::string::npos) << text;
 }
 
 TEST_F(Runtime, takes_no_tasks_after_shutdown_and_destroys_what_it_was_given) {
