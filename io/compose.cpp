@@ -13,7 +13,7 @@ std::unique_ptr<driver> make_driver(options const& o) {
   if (o.backend == "epoll" || o.backend == "auto")
     return std::make_unique<epoll_driver>(epoll_driver::settings{
         .bound_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(o.io_bound).count()), .name = o.name});
-  if (o.backend == "virtual") return std::make_unique<virtual_driver>();
+  if (o.backend == "virtual") return std::make_unique<virtual_driver>(0, o.stuck_after);
   throw std::invalid_argument("skua: options.backend is \"" + o.backend + "\"; it can be \"auto\", \"epoll\" or \"virtual\"");
 }
 

@@ -46,6 +46,10 @@ public:
   // forever_ns if there is none, 0 if more are due. For whoever waits for it to pass; the alarm itself is left to the scheduler.
   virtual std::uint64_t expire_timers(std::uint64_t now_ns, ready_list& out) noexcept = 0;
 
+  // By the polling holder, where time is virtual: nothing has happened for long, and there is no alarm. If it is at rest and somebody waits for it,
+  // the program is stuck, and ended.
+  virtual void stuck() noexcept {}
+
   // By the I/O thread, from time to time while no worker polls: looks after workers that do not come back to their loop (S21). Returns after how
   // many ns it wants to be called again; forever_ns: not before a worker has polled. (The scheduler's monitor is one of its timers, so it returns
   // forever_ns: monitor.cpp.)

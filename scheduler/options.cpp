@@ -56,6 +56,7 @@ void validate(options const& o) {
     refuse("options.max_blocking_threads", std::to_string(o.max_blocking_threads), "1 to 4096");
   check_between<std::chrono::milliseconds>("options.blocking_keep_alive", o.blocking_keep_alive, 0ms, 1h, "ms", "0 to 1 h");
   check_between<std::chrono::milliseconds>("options.shutdown_grace", o.shutdown_grace, 0ms, 1h, "ms", "0 to 1 h");
+  check_between<std::chrono::milliseconds>("options.stuck_after", o.stuck_after, 0ms, 1h, "ms", "0 to 1 h");
   if (o.name.empty() || o.name.size() > 8) refuse("options.name", in_quotes(o.name), "1 to 8 characters");
 }
 

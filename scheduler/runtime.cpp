@@ -29,7 +29,8 @@ runtime_core::runtime_core(options const& o)
       options_(o),
       driver_(make_driver(o)),
       blocking_(o, [this] { driver_->note_rest(); }, [this] { lend_clock(); }),
-      files_(make_file_engine(o, blocking_, *driver_)) {
+      files_(make_file_engine(o, blocking_, *driver_)),
+      outside_(std::make_shared<outside_count>(*driver_)) {
   start(*driver_);
   announce(*this);   // no task exists before
 }
@@ -47,6 +48,7 @@ runtime_core::~runtime_core() {
   // Not by the list: a task that was spawned while it was made may be in no list.
   while (!quiescent()) (void)shutdown_within(std::chrono::hours(24 * 365));
   retire();
+  outside_->runtime_ends();
   stop();
   blocking_.stop();
 }

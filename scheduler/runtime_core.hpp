@@ -17,6 +17,7 @@
 #include "scheduler/blocking_pool.hpp"
 #include "scheduler/driver.hpp"
 #include "scheduler/file_engine.hpp"
+#include "scheduler/outside_count.hpp"
 #include "scheduler/registry.hpp"
 #include "scheduler/scheduler.hpp"
 #include "skua/options.hpp"
@@ -33,6 +34,14 @@ namespace skua::detail {
 
 // The composition root knows the back ends (io/compose.cpp). Errors: invalid_argument for an unknown name, system_error.
 std::unique_ptr<driver> make_driver(options const& o);
+
+// Threads inside block_on(), for a program that is stuck under virtual time (stuck.cpp). Everything under the lock.
+struct stuck_record {
+  std::mutex mutex;
+  unsigned blocked = 0;       // threads inside
+  std::uint64_t times = 0;    // it was stuck
+  std::string text;           // the last time
+};
 
 class runtime_core final : private scheduler_number, public scheduler {
 public:
@@ -54,8 +63,13 @@ public:
   void deliver(failure_report const& r) noexcept;
 
   std::uint64_t outside_work() const noexcept override {
-    return blocking_.outstanding() + files_->in_flight();
+    return blocking_.outstanding() + files_->in_flight() + outside_->held.load(std::memory_order_acquire);   // acquire: pairs with end()
   }
+  std::shared_ptr<outside_count> const& outside() const noexcept { return outside_; }
+
+  // stuck.cpp
+  void block_until_end(task_header& h);   // a thread of block_on()
+  void stuck() noexcept override;
 
 private:
   void close() noexcept;
@@ -67,6 +81,8 @@ private:
   std::unique_ptr<driver> driver_;
   blocking_pool blocking_;
   std::unique_ptr<file_engine> files_;
+  std::shared_ptr<outside_count> const outside_;
+  stuck_record stuck_;
   std::atomic<std::uint64_t> failures_{0};
   std::atomic<std::uint32_t> entering_{0};
   std::atomic<bool> accepting_{true};

@@ -32,10 +32,16 @@ void virtual_driver::wait(std::uint64_t timeout_ns, ready_list& out) noexcept {
     }
     if (timeout_ns == 0) return;
     auto const changed = [this] { return kicked_ || look_again_; };
-    if (at_rest)
+    if (at_rest && (stuck_after_.count() == 0 || alarm_ns_ != forever_ns)) {
       changed_.wait(lock, changed);
-    else if (!changed_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), changed))
+    } else if (at_rest) {
+      if (changed_.wait_for(lock, stuck_after_, changed)) continue;
+      lock.unlock();
+      host_->stuck();   // may make tasks runnable: we are kicked for that
+      lock.lock();
+    } else if (!changed_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), changed)) {
       timeout_ns = 0;   // once more, then back
+    }
   }
 }
 

@@ -9,10 +9,12 @@
 //     mutex_   protects everything else, but for now_ns_, which is read without it
 // INV-VIRTUAL-1  now_ns_ never goes back, and moves only to the alarm, while the host is at rest.
 //
-// A nap waits in real time: it is a pause of the sentinel, not a deadline of the program.
+// A nap waits in real time: it is a pause of the sentinel, not a deadline of the program. So does the wait at rest without an alarm, for threads outside: when
+// `stuck_after` has passed the host hears of it.
 #pragma once
 #include "scheduler/driver.hpp"
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -21,7 +23,8 @@ namespace skua::detail {
 
 class virtual_driver final : public driver {
 public:
-  explicit virtual_driver(std::uint64_t start_ns = 0) noexcept : now_ns_(start_ns) {}
+  // `stuck_after`: of real time, until the host hears that it is stuck; 0: never.
+  explicit virtual_driver(std::uint64_t start_ns = 0, std::chrono::nanoseconds stuck_after = {}) noexcept : stuck_after_(stuck_after), now_ns_(start_ns) {}
 
   char const* name() const noexcept override { return "virtual"; }
   std::uint64_t now_ns() noexcept override { return now_ns_.load(std::memory_order_acquire); }
@@ -38,6 +41,7 @@ public:
 private:
   bool advance_locked() noexcept;
 
+  std::chrono::nanoseconds const stuck_after_;
   driver_host* host_ = nullptr;
   std::atomic<std::uint64_t> now_ns_;   // release with the lock; acquire by anybody: what was done before that time
   std::mutex mutex_;

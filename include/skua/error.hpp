@@ -53,6 +53,13 @@ public:
   using std::logic_error::logic_error;
 };
 
+// Thrown by block_on() and run() under virtual time, when the program cannot go on: no task can run, no timer is set, nothing is under way outside. The text
+// lists what each task waited for; all were stopped (docs/virtual-time.md).
+class stuck_error : public std::runtime_error {
+public:
+  using std::runtime_error::runtime_error;
+};
+
 // Thrown by awaiting a future whose promise was destroyed without a value.
 class broken_promise : public std::exception {
 public:

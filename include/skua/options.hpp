@@ -47,6 +47,10 @@ struct options {
   // (S22). 0 to 1 h.
   std::chrono::milliseconds shutdown_grace{5'000};
 
+  // Virtual time only: a program that cannot go on (no task can run, no timer is set) ends with stuck_error when that has been so for this long, in real
+  // time: so long a thread outside has to wake one of its tasks (or holds an outside_work). 0 to 1 h; 0: never.
+  std::chrono::milliseconds stuck_after{3'000};
+
   // In reports, and the first part of the threads' names ("skua-w0"). 1 to 8 characters.
   std::string name = "skua";
 };

@@ -53,6 +53,7 @@ std::uint16_t index_of(runtime_core& c) noexcept;
 // Queues a task that a thread from outside has made. Throws usage_error when the runtime is shutting down; then the task is destroyed.
 void start_from_outside(runtime_core& c, task_header& h);
 void check_may_block(char const* what);   // usage_error on a worker of any runtime, and after fork()
+void block_until_end(runtime_core& c, task_header& h);   // stuck_error, when the task has ended
 
 } // namespace detail
 
@@ -72,7 +73,8 @@ public:
   runtime(runtime const&) = delete;
   runtime& operator=(runtime const&) = delete;
 
-  // Runs `t` as a task and blocks this thread until it has ended. Returns its result or throws what it threw; task_stopped if it was stopped.
+  // Runs `t` as a task and blocks this thread until it has ended. Returns its result or throws what it threw; task_stopped if it was stopped; stuck_error
+  // under virtual time, when nothing can go on (docs/virtual-time.md).
   template <class T>
   T block_on(task<T> t, std::source_location site = std::source_location::current()) {
     detail::check_may_block("runtime::block_on");
@@ -110,7 +112,7 @@ public:
 
   // Writes a line for every task: id, name, spawn site, parent, what it waits for; and for blocking work that runs. While the runtime runs it is a
   // snapshot, not a consistent cut. Of a task that waits for branches (when_all, timeout ..) it shows what each of them waits for if it is called by a task of
-  // a runtime with one worker.
+  // a runtime with one worker, and in the text of stuck_error if that has one.
   void dump(std::ostream& out) const;
 
   // For skua's own parts.
@@ -133,8 +135,8 @@ private:
     return join_handle<T>(b);
   }
   template <class T>
-  static T finish(join_handle<T> h) {
-    detail::wait_for_end(*h.block());
+  T finish(join_handle<T> h) {
+    detail::block_until_end(*core_, *h.block());
     return typename join_handle<T>::awaiter(h.block()).await_resume();
   }
 

@@ -29,6 +29,7 @@
 #include "oneshot.hpp"
 #include "options.hpp"
 #include "outcome.hpp"
+#include "outside_work.hpp"
 #include "readiness.hpp"
 #include "resolve.hpp"
 #include "result.hpp"
