@@ -72,6 +72,9 @@ public:
 
   // Half-close: the peer reads the end of the stream, we can go on reading. What was written is sent first. Counts as writing: usage_error while another
   // task writes. Errors: std::system_error (not_connected after a reset).
+  //
+  // The orderly end of a connection: shutdown_write(), read_some() until it gives 0, drop the stream. There is no shutdown_read(): the kernel tells the
+  // peer nothing of it, and goes on receiving; to wake a reader, stop its task or close().
   void shutdown_write();
 
   // Options. Errors: std::system_error.
