@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The end of a runtime: whom its stop reaches, and when a task counts as ended. More of it: runtime_test.cpp, rulings_test.cpp (S22).
+// The end of a runtime: whom its stop reaches, when a task counts as ended, what is reported (S7, S22). More of it: runtime_test.cpp, rulings_test.cpp.
 #include "skua/as_completed.hpp"
+#include "skua/blocking.hpp"
 #include "skua/finally.hpp"
 #include "skua/runtime.hpp"
 #include "skua/shield.hpp"
@@ -9,10 +10,14 @@
 #include "skua/time.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <source_location>
+#include <sstream>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -133,6 +138,103 @@ TEST_F(Shutdown, a_task_without_an_owner_has_ended_when_nothing_is_left_of_it) {
   check(with_result);
   step = 0;
   check(failing);
+}
+
+// ---------------------------------------------------------------------------------------------- reports
+
+TEST_F(Shutdown, reports_who_is_alive_when_the_limit_passes__S22) {
+  skua::runtime rt({.workers = 2});
+  std::atomic<bool> let_go = false;
+  std::atomic<int> begun = 0;
+  auto busy = rt.spawn(skua::named("stubborn"), [&]() -> task<> {
+    ++begun;
+    while (!let_go) co_await value_of(0);   // never looks
+  });
+  auto blocked = rt.spawn([&]() -> task<> {
+    co_await skua::spawn_blocking([&] {
+      ++begun;
+      while (!let_go) std::this_thread::sleep_for(1ms);
+    });
+  });
+  auto polite = rt.spawn(never);
+  while (begun != 2) std::this_thread::yield();
+  skua::shutdown_report first;
+  do first = rt.shutdown(20ms);
+  while (first.survivors.size() > 2);   // until the polite one has ended, however slow this machine is
+  ASSERT_EQ(first.survivors.size(), 2u);
+  EXPECT_TRUE(polite.done());
+  auto const stubborn = std::ranges::find(first.survivors, "stubborn", &skua::survivor::name);
+  ASSERT_NE(stubborn, first.survivors.end());
+  EXPECT_EQ(stubborn->id, busy.id());
+  auto const other = std::ranges::find(first.survivors, blocked.id(), &skua::survivor::id);
+  ASSERT_NE(other, first.survivors.end());
+  EXPECT_NE(std::string(other->spawned_at.file_name()).find("shutdown_test.cpp"), std::string::npos);
+  EXPECT_EQ(other->waits_for, "spawn_blocking");
+  ASSERT_EQ(first.blocking.size(), 1u);
+  EXPECT_EQ(first.blocking[0].task_id, blocked.id());
+  EXPECT_FALSE(first.blocking[0].abandoned);
+  let_go = true;
+  EXPECT_TRUE(rt.shutdown(10s).clean());
+  EXPECT_TRUE(rt.shutdown(0s).clean());
+  busy.detach();
+  blocked.detach();
+}
+
+TEST_F(Shutdown, and_dump_name_blocking_work_that_was_abandoned__S7_S22) {
+  skua::runtime rt({.workers = 1});
+  std::atomic<bool> let_go = false, begun = false;
+  unsigned const line = std::source_location::current().line() + 1;
+  auto h = rt.spawn(skua::named("resolver"), [&]() -> task<> {
+    co_await skua::abandon(skua::spawn_blocking([&] {
+      begun = true;
+      while (!let_go) std::this_thread::sleep_for(1ms);
+    }));
+  });
+  while (!begun) std::this_thread::yield();
+  auto const id = h.id();
+  h.request_stop();
+  EXPECT_THROW(rt.block_on([](auto joined) -> task<> { co_await joined; }, std::move(h)), skua::task_stopped);
+  std::stringstream dump;
+  rt.dump(dump);
+  EXPECT_NE(dump.str().find("blocking work of task " + std::to_string(id) + " 'resolver' spawned at "), std::string::npos) << dump.str();
+  EXPECT_NE(dump.str().find(" ms, abandoned\n"), std::string::npos) << dump.str();
+  skua::shutdown_report const first = rt.shutdown(5ms);
+  EXPECT_TRUE(first.survivors.empty());
+  EXPECT_FALSE(first.clean());
+  ASSERT_EQ(first.blocking.size(), 1u);
+  EXPECT_EQ(first.blocking[0].task_id, id);
+  EXPECT_EQ(first.blocking[0].task_name, "resolver");
+  EXPECT_EQ(first.blocking[0].spawned_at.line(), line);
+  EXPECT_TRUE(first.blocking[0].abandoned);
+  EXPECT_GE(first.blocking[0].running_for, 5ms);
+  let_go = true;
+  EXPECT_TRUE(rt.shutdown(10s).clean()) << "it waits for abandoned work, too";
+}
+
+// The destructor says what it waits for.
+TEST_F(Shutdown, destructor_names_blocking_work_it_waits_for__S22) {
+  std::atomic<bool> let_go = false, begun = false;
+  std::string text;
+  testing::internal::CaptureStderr();
+  std::thread releaser;
+  {
+    skua::runtime rt({.workers = 1, .shutdown_grace = 1ms});
+    auto h = rt.spawn(skua::named("resolver"), [&]() -> task<> {
+      co_await skua::abandon(skua::spawn_blocking([&] {
+        begun = true;
+        while (!let_go) std::this_thread::sleep_for(1ms);
+      }));
+    });
+    while (!begun) std::this_thread::yield();
+    releaser = std::thread([&] {
+      std::this_thread::sleep_for(200ms);
+      let_go = true;
+    });
+  }
+  releaser.join();
+  text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("shutdown still waits for blocking work of task "), std::string::npos) << text;
+  EXPECT_NE(text.find("'resolver'"), std::string::npos) << text;
 }
 
 } // namespace
