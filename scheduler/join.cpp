@@ -10,7 +10,6 @@
 #include "skua/detail/failure_report.hpp"
 #include "skua/detail/group_state.hpp"
 #include "skua/error.hpp"
-#include <algorithm>
 #include <new>
 
 namespace skua::detail {
@@ -44,11 +43,8 @@ std::uintptr_t original(std::uintptr_t up) noexcept { return (up & tag::mask) ==
 std::uintptr_t request_by_party(join_base& j, stop_sink& sink, std::uintptr_t why) noexcept {
   bool const may_be_first = (j.head.load(std::memory_order_relaxed) & core::head_stop) == 0;   // otherwise the one shared counter is left alone
   if (may_be_first) raise_attention();   // before the bit, as in request_stop()
-  std::uintptr_t const h = core::request(j, sink, why);
-  if ((h & core::head_stop) == 0)
-    j.head.fetch_or(core::head_counted, std::memory_order_relaxed);   // ordered before the join's end by the party's own end
-  else if (may_be_first)
-    lower_attention();
+  std::uintptr_t const h = core::request(j, sink, why, stop_sink::requester_allowance);
+  if ((h & core::head_stop) != 0 && may_be_first) lower_attention();   // somebody else was first; otherwise head_counted is set
   return h;
 }
 
@@ -196,16 +192,14 @@ std::coroutine_handle<> resume_parent_slow(join_base& j) noexcept {
     auto& s = static_cast<special_join&>(j);
     if (s.arrived != nullptr && !s.arrived(s)) return next_or_loop(next_local());
   }
+  if (!core::walk_is_over(j)) return next_or_loop(next_local());
   core::ended const e = detach(j);
   if (e == core::ended::walker_goes_on) return next_or_loop(next_local());
   return resume_settled(j, e == core::ended::go_on_stopped);
 }
 
 void settle_elsewhere(join_base& j, stop_sink& sink) noexcept {
-  core::ended const e = detach(j);
-  if (e == core::ended::walker_goes_on) return;
-  static_cast<special_join&>(j).from_outside = e == core::ended::go_on_stopped;
-  sink.go_on(j);
+  if (core::walk_is_over(j)) sink.arrived(j);
 }
 
 std::coroutine_handle<> surrender(join_base& j, item x) noexcept {
@@ -326,14 +320,8 @@ std::coroutine_handle<> dispatch_stopping(operation& op) noexcept {
 }
 
 std::coroutine_handle<> continue_walk(branch_record& at) noexcept {
-  core::record* outermost = &at;
-  unsigned climbed = 0;
-  for (; core::record* const up = outermost->above; ++climbed) outermost = up;
-  join_base& j = join_at(std::atomic_ref<std::uintptr_t>(static_cast<branch_record*>(outermost)->up).load(std::memory_order_relaxed));
-  branch_word& top = *word_if_any(up_of(*j.parent_branch));   // held by the walk: it cannot go away
   stop_sink sink(*tl.owner);
-  // As far as it was to the top at least: or else a walk far down would spend its time on coming back to where it was.
-  core::resume_walk(top, at, sink, std::max(16 * stop_sink::requester_allowance, climbed));
+  core::resume_walk(at, sink, 16 * stop_sink::requester_allowance);
   return std::noop_coroutine();
 }
 
@@ -405,7 +393,20 @@ void stop_sink::go_on(join_base& j) noexcept { add(reinterpret_cast<item>(&j) | 
 
 void stop_sink::do_errand(errand& e) noexcept { add(e.as_item()); }
 
-void stop_sink::more(branch_word&, core::record& at) noexcept {
+void stop_sink::arrived(core::scope& s) noexcept {
+  auto& j = static_cast<join_base&>(s);
+  core::ended const e = detach(j);
+  if (e == core::ended::walker_goes_on) return;
+  if (j.head.load(std::memory_order_relaxed) & core::head_special) static_cast<special_join&>(j).from_outside = e == core::ended::go_on_stopped;
+  go_on(j);
+}
+
+void stop_sink::walked(core::record& outermost) noexcept {
+  join_base& j = join_at(std::atomic_ref<std::uintptr_t>(static_cast<branch_record&>(outermost).up).load(std::memory_order_relaxed));
+  core::end_walk(j, word_if_any(up_of(*j.parent_branch)), *this);   // the word is held by the walk: it cannot go away
+}
+
+void stop_sink::more(core::record& at) noexcept {
   add(reinterpret_cast<item>(static_cast<branch_record*>(&at)) | kind::walk);
 }
 

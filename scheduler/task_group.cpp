@@ -20,6 +20,7 @@ struct group_state::failure_node {
 namespace {
 constexpr unsigned told_at_once = 4;         // tasks told under the lock, and the branches of each that are visited there; guesses
 constexpr unsigned visited_each = 4;
+constexpr unsigned told_in_one_turn = 16 * told_at_once;   // then the worker's other work has its turn (S2, D11); a guess
 } // namespace
 
 group_state::~group_state() {
@@ -112,21 +113,28 @@ void group_state::stop(stop_reason why, std::uintptr_t bits) noexcept {
     stop_sink sink(*tl.owner);
     request_by_party(*join_, sink, bits);
   }
-  tell(why);
+  if (tell(why)) return;
+  parties.add_errand();
+  stop_sink sink(*tl.owner);
+  sink.do_errand(errand_);   // nobody else uses it: begin_stop() was ours
 }
 
-void group_state::tell(stop_reason why) noexcept {
-  for (bool more = true; more;) {
+// A party. False: there are more than one turn is worth.
+bool group_state::tell(stop_reason why) noexcept {
+  unsigned left = told_in_one_turn;
+  for (bool more = true; more; left -= told_at_once) {
+    if (left == 0) return false;
     stop_sink sink(*tl.owner);   // flushed behind the lock, unless very much is found
     more = parties.tell(told_at_once, [&](group_parties::member& m) noexcept {
       detail::request_stop(*static_cast<group_member&>(m).task, why, sink, visited_each);
     });
   }
-  for (;;) {
+  for (; left != 0; --left) {
     group_parties::duties const d = parties.after_stop();
-    if (d.start == nullptr && d.wake == nullptr) return;
+    if (d.start == nullptr && d.wake == nullptr) return true;
     fulfil(d);
   }
+  return false;
 }
 
 // Counted as an errand on a worker as well: who asks need not be a party, and what he stops may be all that keeps the group.
@@ -149,7 +157,10 @@ void group_state::run_errand(errand& e) noexcept {
     stop_sink sink(*tl.owner);
     request_by_party(*g.join_, sink, g.errand_bits_);   // the body; if a walker was here, it has heard
   }
-  g.tell(static_cast<stop_reason>(g.parties.stopping()));
+  if (!g.tell(static_cast<stop_reason>(g.parties.stopping()))) {
+    stop_sink sink(*tl.owner);
+    return sink.do_errand(e);   // still a party
+  }
   if (!g.parties.arrive()) return;
   stop_sink sink(*tl.owner);
   settle_elsewhere(*g.join_, sink);   // INV-GROUP-1

@@ -44,6 +44,7 @@ struct model : rl::test_suite<model, 4> {
   behaviour what[3] = {};
   bool request_comes = true;
   bool outsider = false;   // in place of the request: no party asks
+  bool one_in_a_turn = false;   // whoever tells is cut off after one task
   bool hangs = false;   // nobody completes task 1: only a stop ends it
   core::word errand_bits = 0;
   bool ended[3] = {}, told[2] = {}, refused = false;
@@ -61,10 +62,14 @@ struct model : rl::test_suite<model, 4> {
       static_cast<join_t&>(s).from_outside = true;
       parent_goes_on = true;
     }
-    void more(core::branch_word&, core::record&) { RL_ASSERT(false); }
+    void more(core::record&) { RL_ASSERT(false); }
+    void walked(core::record&) { RL_ASSERT(false); }
+    void arrived(core::scope&) { RL_ASSERT(false); }
     void claimed(core::scope& s) {
       auto& j = static_cast<join_t&>(s);
-      if (j.group.begin_stop(true) == group_core::stopped::tell) errand = true;
+      if (j.group.begin_stop(true) != group_core::stopped::tell) return;
+      RL_ASSERT(++m.errands == 1);
+      errand = true;
     }
     ~sink() {
       if (parent_goes_on) m.go_on();
@@ -106,6 +111,7 @@ struct model : rl::test_suite<model, 4> {
     what[2] = static_cast<behaviour>(rl::rand(5));
     if (what[2] >= asks) what[2] = static_cast<behaviour>(what[2] + 1);
     request_comes = rl::rand(3) != 0;
+    one_in_a_turn = rl::rand(2);
     outsider = !request_comes && rl::rand(2);
     if (outsider) {
       what[0] = suspends;
@@ -247,6 +253,7 @@ struct model : rl::test_suite<model, 4> {
     }
   }
   void leave_parent() {
+    RL_ASSERT(core::walk_is_over(join.get()));   // the body has one record: its walk is not cut off
     core::ended const e = core::detach(&task.get(), join.get());
     if (e == core::ended::walker_goes_on) return;
     join->from_outside = e == core::ended::go_on_stopped;
@@ -257,6 +264,7 @@ struct model : rl::test_suite<model, 4> {
 
   void request_stop() {   // on a worker, by anybody
     if (join->group.begin_stop(true) == group_core::stopped::nothing) return;
+    RL_ASSERT(++errands == 1);
     errand_bits = core::head_won;
     run_errand(outsider);
   }
@@ -267,11 +275,14 @@ struct model : rl::test_suite<model, 4> {
       sink k{*this};
       core::request(join.get(), k, bits);
     }
-    tell(false);
+    if (tell(false)) return;
+    join->group.add_errand();
+    RL_ASSERT(++errands == 1);
+    sink k{*this};
+    k.errand = true;
   }
-  void tell(bool hands_over) {
-    bool more = true;
-    while (more) {
+  bool tell(bool hands_over) {
+    for (bool more = true; more;) {
       sink k{*this};
       k.hands_over = hands_over;
       more = join->group.tell(1, [&](group_core::member& m) {
@@ -281,21 +292,25 @@ struct model : rl::test_suite<model, 4> {
         told[i] = true;
         core::request(c, k);
       });
+      if (more && one_in_a_turn) return false;
     }
     for (;;) {
       group_core::duties const d = join->group.after_stop();
-      if (d.start == nullptr && d.wake == nullptr) return;
+      if (d.start == nullptr && d.wake == nullptr) return true;
       fulfil(d);
     }
   }
   void run_errand(bool hands_over = false) {
-    RL_ASSERT(++errands == 1);
     {
       sink k{*this};
       k.hands_over = hands_over;
       core::request(join.get(), k, errand_bits);
     }
-    tell(hands_over);
+    if (!tell(hands_over)) {   // still a party
+      sink k{*this};
+      k.errand = true;
+      return;
+    }
     if (join->group.arrive()) leave_parent();
   }
 

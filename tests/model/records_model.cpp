@@ -37,10 +37,7 @@ struct model : rl::test_suite<model, 4> {
 
   struct sink {
     model& m;
-    struct rest {
-      core::branch_word* top = nullptr;
-      core::record* at = nullptr;
-    } later{};
+    core::record* later = nullptr;
     void stopping(core::operation& o) {
       for (int i = 0; i < 3; ++i) {
         if (&o != &m.op[i].get()) continue;
@@ -51,15 +48,19 @@ struct model : rl::test_suite<model, 4> {
       RL_ASSERT(false);
     }
     void ended(core::scope&) { RL_ASSERT(false); }
-    void more(core::branch_word& top, core::record& at) {
-      RL_ASSERT(later.at == nullptr && &top == &m.task.get());
-      later = {&top, &at};
+    void more(core::record& at) {
+      RL_ASSERT(later == nullptr);
+      later = &at;
     }
+    void walked(core::record& outermost) {
+      RL_ASSERT(&outermost != &m.leaf[0].get() && &outermost != &m.leaf[1].get());   // it began in the outer scope
+      core::end_walk(m.outer.get(), &m.task.get(), *this);
+    }
+    void arrived(core::scope&) { RL_ASSERT(false); }
     void finish() {   // as the worker that takes the rest of the walk
-      for (int parts = 1; later.at != nullptr; ++parts) {
-        RL_ASSERT(parts <= 5);   // there are four records: every part gets on
-        rest const r = std::exchange(later, rest{});
-        core::resume_walk(*r.top, *r.at, *this, m.allowance);
+      for (int parts = 1; later != nullptr; ++parts) {
+        RL_ASSERT(parts <= 7);   // there are four records, one with others below: every part gets on
+        core::resume_walk(*std::exchange(later, nullptr), *this, m.allowance);
       }
     }
   };

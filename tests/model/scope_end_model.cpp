@@ -4,6 +4,7 @@
 // B0, B1 and C come to a value at once, fail at once (lost without a record), suspend for the first time and are completed by nobody, or suspend and
 // are lucky: what a branch does is drawn at random. A may have suspended before, or never. When the inner scope has ended, A ends the way its branches did, or
 // suspends again; T suspends when the outer scope has ended. Whoever is stopped stops its siblings (S8). Two threads request stop at the root.
+// Every walk may be cut off after one or two records; one from within goes on behind the end of the branch that began it.
 // Frames, scopes and records die as soon as whoever owns them may destroy them.
 // Checked: INV-STOP-4, 5, 6: nobody reads a scope or a record that is gone; each scope goes on exactly once, with all results visible; each
 // branch ends once; no stop is lost (whoever suspends for ever is stopped). go_on_stopped is true (S10).
@@ -34,7 +35,7 @@ struct model : rl::test_suite<model, 4> {
   mortal<core::operation> task_op;
   branch a, b[2], c;
   behaviour what[3] = {};
-  bool a_goes_on_waiting = false, worker_is_the_requester = false;
+  bool a_goes_on_waiting = false, worker_is_the_requester = false, walk_ends_first = false;
   unsigned allowance = ~0u;
   int inner_ended = 0, outer_ended = 0, task_unwound = 0;
 
@@ -42,22 +43,38 @@ struct model : rl::test_suite<model, 4> {
     model& m;
     core::operation* waiting[6] = {};
     unsigned count = 0;
-    core::branch_word* top = nullptr;
-    core::record* rest = nullptr;
-    core::scope* scopes[2] = {};
+    core::record* rest[4] = {};
+    unsigned rest_count = 0;
+    struct {
+      core::scope* scope;
+      bool from_outside;
+    } scopes[2] = {};
     unsigned scope_count = 0;
     void stopping(core::operation& o) {
       if (m.worker_is_the_requester) return m.dispatch(o);
       waiting[count++] = &o;
     }
-    void ended(core::scope& s) {
-      if (m.worker_is_the_requester) return m.go_on(s, true);
-      scopes[scope_count++] = &s;
+    void go_on(core::scope& s, bool from_outside) {
+      if (m.worker_is_the_requester) return m.go_on(s, from_outside);
+      scopes[scope_count++] = {&s, from_outside};
     }
-    void more(core::branch_word& t, core::record& at) { top = &t, rest = &at; }
+    void ended(core::scope& s) { go_on(s, true); }
+    void arrived(core::scope& s) {
+      core::ended const e = core::detach(m.above(s), s);
+      if (e != core::ended::walker_goes_on) go_on(s, e == core::ended::go_on_stopped);
+    }
+    void more(core::record& at) { rest[rest_count++] = &at; }
+    void walked(core::record& outermost) {
+      bool const in_inner = m.is(m.b[0], outermost) || m.is(m.b[1], outermost);
+      core::scope& s = in_inner ? m.inner.get() : m.outer.get();
+      core::end_walk(s, m.above(s), *this);
+    }
+    void walk() {
+      while (rest_count != 0) core::resume_walk(*rest[--rest_count], *this, m.allowance);
+    }
     ~sink() {   // the workers
-      while (rest != nullptr) core::resume_walk(*top, *std::exchange(rest, nullptr), *this, m.allowance);
-      for (unsigned i = 0; i != scope_count; ++i) m.go_on(*scopes[i], true);
+      walk();
+      for (unsigned i = 0; i != scope_count; ++i) m.go_on(*scopes[i].scope, scopes[i].from_outside);
       for (unsigned i = 0; i != count; ++i) m.dispatch(*waiting[i]);
     }
   };
@@ -85,6 +102,7 @@ struct model : rl::test_suite<model, 4> {
     for (behaviour& w : what) w = static_cast<behaviour>(rl::rand(4));
     a_goes_on_waiting = rl::rand(2);
     worker_is_the_requester = rl::rand(2);
+    walk_ends_first = rl::rand(2);
     unsigned const cut = rl::rand(3);
     allowance = cut == 0 ? ~0u : cut;
     if (rl::rand(2)) (void)word_of(a, outer.get());
@@ -97,8 +115,10 @@ struct model : rl::test_suite<model, 4> {
     tree t{*this};
     sink k{*this};
     core::enter(s, r, t, k);
+    RL_ASSERT(k.rest_count == 0);
     return r;
   }
+  static bool is(branch& x, core::record& r) { return x.made.load(std::memory_order_acquire) == &r; }
   join& scope_of(branch const& x) { return &x == &b[0] || &x == &b[1] ? inner.get() : outer.get(); }
 
   // x suspends in an operation that only a stop can end.
@@ -114,22 +134,21 @@ struct model : rl::test_suite<model, 4> {
     lose(x, stopped);
   }
   void lose(branch& x, outcome how) {
-    {
-      sink k{*this};
-      core::request(scope_of(x), k, how == failed ? core::head_failed : 0);
-    }
-    end(x, how);
+    sink k{*this};
+    core::request(scope_of(x), k, how == failed ? core::head_failed : 0, allowance);
+    if (walk_ends_first) k.walk();
+    end(x, how);   // the rest of the walk, if there is one, is a worker's (~sink)
   }
   void end(branch& x, outcome how) {
     RL_ASSERT(++x.ends == 1);
     x.result = how;
     join& j = scope_of(x);
     if (j.left.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-    core::branch_word* above = &task.get();
-    if (&j == &inner.get()) above = a.made.load(std::memory_order_acquire);
-    core::ended const e = core::detach(above, j);
+    if (!core::walk_is_over(j)) return;
+    core::ended const e = core::detach(above(j), j);
     if (e != core::ended::walker_goes_on) go_on(j, e == core::ended::go_on_stopped);
   }
+  core::branch_word* above(core::scope& s) { return &s == &inner.get() ? a.made.load(std::memory_order_acquire) : &task.get(); }
 
   void dispatch(core::operation& o) {
     RL_ASSERT(core::dispatch_stopping(o, [] { return true; }) == core::armed::stopped);

@@ -222,7 +222,7 @@ struct model : rl::test_suite<model, 5> {
       }
     }
     void ended(core::scope&) { RL_ASSERT(false); }
-    void more(core::branch_word&, core::record&) { RL_ASSERT(false); }
+    void more(core::record&) { RL_ASSERT(false); }
   };
 
   void thread(unsigned t) {

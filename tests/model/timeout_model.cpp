@@ -31,7 +31,7 @@ struct model : rl::test_suite<model, 4> {
   relacy_sync::atomic<int> timer{armed};
   relacy_sync::atomic<std::uintptr_t> source{0};   // of the branch's operation
   behaviour what = ends_at_once;
-  bool timer_comes = true, requests_come = true, requester_is_the_worker = false;
+  bool timer_comes = true, requests_come = true, requester_is_the_worker = false, cut_off = false;
   int ended = 0, gone_on = 0, fired = 0, task_unwound = 0, branch_result = none;
   timeout_outcome decided{};
 
@@ -54,8 +54,21 @@ struct model : rl::test_suite<model, 4> {
       RL_ASSERT(scope == nullptr);
       scope = &s;
     }
-    void more(core::branch_word&, core::record&) { RL_ASSERT(false); }
+    // The timer's walk has been cut off before it began: a worker goes on with it, also when the timer and the branch have arrived.
+    core::record* rest = nullptr;
+    void more(core::record& at) {
+      RL_ASSERT(rest == nullptr);
+      rest = &at;
+    }
+    void walked(core::record&) { core::end_walk(m.join.get(), &m.task.get(), *this); }
+    void arrived(core::scope& s) {
+      core::ended const e = core::detach(&m.task.get(), s);
+      if (e == core::ended::walker_goes_on) return;
+      static_cast<join_t&>(s).from_outside = e == core::ended::go_on_stopped;
+      go_on(s);
+    }
     ~sink() {   // the workers
+      if (rest != nullptr) core::resume_walk(*rest, *this);
       if (scope != nullptr) m.go_on();
       if (waiting != nullptr) m.dispatch(*waiting);
     }
@@ -79,6 +92,7 @@ struct model : rl::test_suite<model, 4> {
     timer_comes = rl::rand(4) != 0;
     requests_come = !timer_comes || rl::rand(4) != 0;
     requester_is_the_worker = rl::rand(2);
+    cut_off = rl::rand(2);
   }
 
   // ---- the branch
@@ -135,6 +149,7 @@ struct model : rl::test_suite<model, 4> {
     int expected = armed;
     bool const alone = timer.compare_exchange_strong(expected, disarmed, std::memory_order_acq_rel, std::memory_order_relaxed);
     if (!alone && !join->parties.arrive()) return;
+    if (!core::walk_is_over(join.get())) return;
     core::ended const e = core::detach(&task.get(), join.get());
     if (e == core::ended::walker_goes_on) return;
     join->from_outside = e == core::ended::go_on_stopped;
@@ -148,13 +163,8 @@ struct model : rl::test_suite<model, 4> {
     if (!timer.compare_exchange_strong(expected, taken, std::memory_order_acq_rel, std::memory_order_relaxed)) return;
     fired = 1;
     sink k{*this};
-    std::uintptr_t const h = core::request(join.get(), k, core::head_won);
-    if ((h & core::head_stop) == 0) join->head.fetch_or(core::head_counted, std::memory_order_relaxed);
-    if (!join->parties.arrive()) return;
-    core::ended const e = core::detach(&task.get(), join.get());
-    if (e == core::ended::walker_goes_on) return;
-    join->from_outside = e == core::ended::go_on_stopped;
-    k.go_on(join.get());
+    (void)core::request(join.get(), k, core::head_won, cut_off ? 0 : ~0u);
+    if (join->parties.arrive() && core::walk_is_over(join.get())) k.arrived(join.get());
   }
 
   void complete() {

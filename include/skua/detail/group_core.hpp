@@ -21,6 +21,7 @@
 //   stopping                  untold -> told                    tell: a party; the task's header is touched under the lock only
 //   any                       in no list                        forget: the task itself, before its header may go
 //   any                       -1 party, live                    leave: its worker, when nothing of it is left, or only what its handle keeps
+//   stopping                  +1 party                          add_errand: a party that has not told all, for the rest
 //   any                       -1 party                          arrive: the body, an errand
 //
 // INV-GROUP-1  Exactly one party brings `parties` to 0, and it is the last to touch the group: it goes on with the parent.
@@ -131,6 +132,11 @@ public:
       f(m);   // INV-GROUP-3: it is in the list
     }
     return untold_.next != &untold_;
+  }
+  // A party, which has told as many as one turn on a worker is worth: an errand goes on in its place, and arrives when all have been told.
+  void add_errand() noexcept {
+    std::lock_guard const g(lock_);
+    parties_ = parties_ + 1;
   }
   // A party, when all have been told, until there is nothing more: tasks that wait are started all the same, who waits for room need wait no more.
   [[nodiscard]] duties after_stop() noexcept {

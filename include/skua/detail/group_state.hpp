@@ -77,7 +77,7 @@ private:
   bool is_echo(std::exception_ptr const& e) noexcept;
   void add_failure(std::exception_ptr e) noexcept;
   void stop(stop_reason why, std::uintptr_t bits) noexcept;
-  void tell(stop_reason why) noexcept;
+  [[nodiscard]] bool tell(stop_reason why) noexcept;
   static void fulfil(group_parties::duties const& d) noexcept;
 
   group_join* join_ = nullptr;

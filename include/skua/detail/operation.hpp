@@ -151,7 +151,9 @@ public:
   void claimed(core::scope& s) noexcept;                            // join.cpp
   void do_errand(errand& e) noexcept;                               // join.cpp
   void go_on(join_base& j) noexcept;                                // join.cpp: the same for a join that ended without one
-  void more(branch_word& top, core::record& at) noexcept;           // join.cpp
+  void arrived(core::scope& s) noexcept;                            // join.cpp: all parties are there, and no walk is under way: as the last of them
+  void walked(core::record& outermost) noexcept;                    // join.cpp
+  void more(core::record& at) noexcept;                             // join.cpp
   static constexpr unsigned requester_allowance = 64;               // records that a requester visits itself (S2); a guess
 
 private:

@@ -5,7 +5,9 @@
 // memory. What it decides it returns to the caller, or hands to the caller's `Sink`:
 //     sink.stopping(operation&)       taken by a stop request: a worker must call dispatch_stopping() on it
 //     sink.ended(scope&)              all branches arrived while a walker was inside: a worker must go on with the parent
-//     sink.more(branch_word& top, record& at)   the walk's allowance is used up: a worker must call resume_walk(top, at)
+//     sink.more(record& at)           the walk's allowance is used up: a worker must call resume_walk(at)
+//     sink.walked(record& outermost)  such a walk has ended, in the list where it began: the caller calls end_walk(the scope of that list)
+//     sink.arrived(scope&)            a walk from within has ended behind all parties of the scope: the caller goes on as the last of them (detach)
 //     sink.claimed(scope&)        optional: a request from outside has come to this special scope, the first that stops it. Called once at most,
 //                                 while the scope cannot end (INV-STOP-5): a group hears of it here (group_core.hpp)
 //
@@ -42,8 +44,14 @@
 //     bit 2  shield   requests from outside turn round here; constant
 //     bit 3  special  the join has rules of its own (timeout, when_any, shield); constant
 //     bit 4  won      when_any: a branch has its value; timeout: the timer has fired
-//     bit 5  counted  the request is counted in the attention word
+//     bit 5  counted  the first request came from within: it is counted in the attention word, and `within` is valid
 //     6..63  list of the records of its branches, in no order; grows only, freed as a whole when the scope has ended
+//
+// scope.within: of a walk from within, which was begun by a party of the scope. Whoever comes first leaves the scope's end to the other one.
+//     idle      it was not cut off: the party itself has walked, and so the scope could not end
+//     walking   it was cut off: a worker goes on with it
+//     walked    it has ended                        from walking: resume_walk
+//     arrived   all parties have arrived            from any: walk_is_over; if it was walking, the walk goes on in their place
 //
 // The source of an operation (wait list, timer wheel, state word) is the referee of a race between stop and completion: withdraw() takes the
 // operation back, or answers that somebody has it, and then that completer will call complete(). The word only decides who schedules.
@@ -56,8 +64,9 @@
 // INV-STOP-4  The list of a scope is not empty => the scope is connected to the word above, or the branch that made it
 //             non-empty is still on its way to do so (and so has not ended, and the scope cannot end).
 // INV-STOP-5  A walker reads a scope's list only while the scope cannot end: it `held` the word above, or it runs on a branch of the
-//             scope that has not ended, or it counts as one of the scope's parties (a timeout's timer).
-// INV-STOP-6  A word's stop bit is set once, so a scope is held by one walker at most, and `above` is written by one thread.
+//             scope that has not ended, or it counts as one of the scope's parties (a timeout's timer), or `within` says `walking`.
+// INV-STOP-6  A word's stop bit is set once, so a scope is held by one walker at most, and `above` is written by one thread. Who sets a scope's stop
+//             bit first walks its list, and nobody else: from outside (held), or from within (counted), never both.
 //
 // Origin: the token-join and stop prototypes measured for this project (docs/decisions/002-stop.md).
 #pragma once
@@ -94,7 +103,9 @@ struct stop_core {
   };
   struct scope {
     atomic_word head;
+    atomic_word within;   // valid once `counted` is set in head: most scopes never need it, and nobody initialises it
   };
+  static constexpr word idle = 0, walking = 1, walked = 2, arrived = 3;
 
   template <class T>
   static word of(T& x) noexcept {
@@ -157,31 +168,44 @@ struct stop_core {
   template <class Sink>
   static bool request(branch_word& r, Sink& sink, unsigned allowance = ~0u) noexcept {
     bool first = false;
-    if (scope* s = mark(r, sink, first)) {
-      if (record* below = claim_from_outside(*s, sink)) {
-        below->above = nullptr;
-        walk(below, &r, sink, allowance);
-      } else
-        leave_walk(r, sink);
-    }
+    if (scope* s = mark(r, sink, first)) go_into(r, *s, sink, allowance);
     return first;
+  }
+  // For the scope's own branches and parties, before they arrive: not turned round by its shield. `why`: head_failed, head_won or 0.
+  // Returns the old head. Visits at most `allowance` records itself, as above.
+  template <class Sink>
+  static word request(scope& s, Sink& sink, word why, unsigned allowance = ~0u) noexcept {
+    word const h = s.head.fetch_or(head_stop | why, acq_rel);   // acquire: the records in the list
+    if (h & head_stop) return h;
+    s.within.store(idle, relaxed);   // this and `counted`: ordered before the scope's end by the caller's own arrival
+    s.head.fetch_or(head_counted, relaxed);
+    if (record* r = list(h); r != nullptr) {
+      r->above = nullptr;
+      if (record* const rest = walk(r, sink, allowance)) {
+        s.within.store(walking, relaxed);
+        sink.more(*rest);
+      }
+    }
+    return h;
   }
   // A worker, for sink.more().
   template <class Sink>
-  static void resume_walk(branch_word& top, record& at, Sink& sink, unsigned allowance = ~0u) noexcept {
-    walk(&at, &top, sink, allowance);
+  static void resume_walk(record& at, Sink& sink, unsigned allowance = ~0u) noexcept {
+    record* r = &at;
+    if (record* const rest = walk(r, sink, allowance)) return sink.more(*rest);
+    sink.walked(*r);
   }
-  // For the scope's own branches and parties: not turned round by its shield. `why`: head_failed, head_won or 0.
-  // Returns the old head.
+  // For sink.walked(). `above`: the word above the scope.
   template <class Sink>
-  static word request(scope& s, Sink& sink, word why) noexcept {
-    word const h = s.head.fetch_or(head_stop | why, acq_rel);   // acquire: the records in the list
-    if ((h & head_stop) == 0)
-      if (record* r = list(h)) {
-        r->above = nullptr;
-        walk(r, nullptr, sink, ~0u);
-      }
-    return h;
+  static void end_walk(scope& s, branch_word* above, Sink& sink) noexcept {
+    if ((s.head.load(relaxed) & head_counted) == 0) return leave_walk(*above, sink);   // INV-STOP-6: from outside
+    // release: we have read the last record. acquire: the branches' results.
+    if (s.within.exchange(walked, acq_rel) == arrived) sink.arrived(s);
+  }
+  // All parties of `s` have arrived; before detach(). False: a walk from within is under way and goes on in our place. Touch nothing any more.
+  [[nodiscard]] static bool walk_is_over(scope& s) noexcept {
+    if ((s.head.load(relaxed) & head_counted) == 0 || s.within.load(relaxed) == idle) return true;
+    return s.within.exchange(arrived, acq_rel) != walking;   // release: the results. acquire: the walk, before the records are freed
   }
 
   enum class ended { go_on, go_on_stopped, walker_goes_on };
@@ -206,6 +230,8 @@ struct stop_core {
   // A branch of `s` suspends for the first time, and has made its record `r`. Links it, and what is missing above it, from the
   // inside out, so that a request can find it; a request that came first is delivered here.
   // `tree.above(s)` returns {word of the branch that awaits s, the scope to push it to or null if it existed already}.
+  // The walk is not cut off: the branch itself, which is on a worker, must see its stop at once (S1), and must not see it before those that await it do
+  // (S10). There is little below the new records: what has suspended there since.
   template <class Tree, class Sink>
   static void enter(scope& s, record& r, Tree& tree, Sink& sink) noexcept {
     scope* at = &s;
@@ -220,7 +246,7 @@ struct stop_core {
         if (w & stop) {
           if (record* below = claim_from_outside(*at, sink)) {
             below->above = nullptr;
-            walk(below, nullptr, sink, ~0u);
+            (void)walk(below, sink, ~0u);
           }
         }
         return;
@@ -237,6 +263,17 @@ private:
     do r.next = list(h);
     while (!s.head.compare_exchange_strong(h, of(r) | (h & head_bits), acq_rel, relaxed));
     return h;
+  }
+
+  // `s` is held by `r`.
+  template <class Sink>
+  static void go_into(branch_word& r, scope& s, Sink& sink, unsigned allowance) noexcept {
+    record* const below = claim_from_outside(s, sink);
+    if (below == nullptr) return leave_walk(r, sink);
+    below->above = nullptr;
+    record* at = below;
+    if (record* const rest = walk(at, sink, allowance)) return sink.more(*rest);
+    leave_walk(r, sink);
   }
 
   // Sets the stop bit. An operation is handed to the sink, a scope is held and returned.
@@ -273,12 +310,12 @@ private:
     sink.ended(*s);
   }
 
-  // Depth first over the records from `r` on, and all below; `above` of the outermost ones is null, `top` is the word above them, which
-  // is left at the end. Iterative, no memory; its whole state is one pointer, so it can be cut off anywhere.
+  // Depth first over the records from `r` on, and all below; `above` of the outermost ones is null. Iterative, no memory; its whole state is one
+  // pointer, so it can be cut off anywhere. Returns the record at which it was cut off; null: it has ended, and `r` is one of the outermost.
   template <class Sink>
-  static void walk(record* r, branch_word* const top, Sink& sink, unsigned allowance) noexcept {
+  [[nodiscard]] static record* walk(record*& r, Sink& sink, unsigned allowance) noexcept {
     for (;;) {
-      if (allowance-- == 0) return sink.more(*top, *r);
+      if (allowance-- == 0) return r;
       bool first;
       if (scope* s = mark(*r, sink, first)) {
         if (record* below = claim_from_outside(*s, sink)) {
@@ -291,12 +328,10 @@ private:
       record* beside;
       while ((beside = r->next) == nullptr) {
         record* const up = r->above;
-        if (up == nullptr) {
-          if (top != nullptr) leave_walk(*top, sink);
-          return;
-        }
+        if (up == nullptr) return nullptr;
         leave_walk(*up, sink);
         r = up;
+        if (allowance-- == 0) return r;   // resumed there: it has its stop, so the walk goes on beside and above
       }
       beside->above = static_cast<record*>(r->above);
       r = beside;
