@@ -4,6 +4,7 @@
 // library's descriptor keeps the file open.
 #include "skua/readiness.hpp"
 #include "io/descriptor.hpp"
+#include "skua/detail/io_branch.hpp"
 #include <cerrno>
 #include <fcntl.h>
 #include <new>
@@ -39,15 +40,28 @@ io_step ask_writable(io_operation& op) noexcept { return ask(op, POLLOUT); }
 
 constinit io_kind const readable_kind("readable", 0, ask_readable), writable_kind("writable", 1, ask_writable);
 
+namespace {
+
 // True: there is a result.
-bool readiness::look() noexcept {
+bool look_at(io_operation& op, int fd) noexcept {
   struct stat s;
-  if (::fstat(fd_, &s) != 0) return error = errno, true;
-  if (S_ISREG(s.st_mode) || S_ISDIR(s.st_mode)) return error = io_regular_file, true;
-  int const n = ready_now(fd_, io().direction == 0 ? POLLIN | POLLRDHUP : POLLOUT);
-  if (n < 0) error = errno;
+  if (::fstat(fd, &s) != 0) return op.error = errno, true;
+  if (S_ISREG(s.st_mode) || S_ISDIR(s.st_mode)) return op.error = io_regular_file, true;
+  int const n = ready_now(fd, op.io().direction == 0 ? POLLIN | POLLRDHUP : POLLOUT);
+  if (n < 0) op.error = errno;
   return n != 0;
 }
+
+// Nobody else knows the descriptor.
+void close_duplicate(descriptor& d) noexcept {
+  int const own = release_descriptor(d);
+  SKUA_DCHECK(own >= 0, "a wait has its descriptor for itself");
+  ::close(own);
+}
+
+} // namespace
+
+bool readiness::look() noexcept { return look_at(*this, fd_); }
 
 std::coroutine_handle<> readiness::await_suspend(std::coroutine_handle<> h) {
   if (!looked_) {
@@ -61,12 +75,31 @@ std::coroutine_handle<> readiness::await_suspend(std::coroutine_handle<> h) {
   return start(h, true);
 }
 
-// Nobody else knows the descriptor. On a worker: the wait has ended, or is unwound.
+// On a worker: the wait has ended, or is unwound.
 void readiness::end_wait() noexcept {
   if (claimed) give_up();
-  int const own = release_descriptor(*target);
-  SKUA_DCHECK(own >= 0, "a wait has its descriptor for itself");
-  ::close(own);
+  close_duplicate(*target);
+}
+
+// ---------------------------------------------------------------------------------------------- as a branch of a select
+
+ready_wait::~ready_wait() {
+  if (target != nullptr) close_duplicate(*target);   // its claim was given back (io_branch.hpp)
+}
+
+bool ready_wait::look() noexcept { return look_at(*this, fd); }
+
+bool ready_wait::duplicate() noexcept {
+  if (target != nullptr) return true;
+  int const own = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (own < 0) return error = errno, false;
+  try {
+    target = &open_descriptor(own);   // closes it if it throws
+  } catch (std::bad_alloc const&) {
+    return error = ENOMEM, false;
+  }
+  generation = target->generation();
+  return true;
 }
 
 } // namespace skua::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/descriptor.hpp"
 #include "io/socket.hpp"
+#include "skua/detail/io_branch.hpp"
 #include "skua/tcp.hpp"
 #include "skua/time.hpp"
 #include <algorithm>
@@ -25,12 +26,8 @@ bool is_the_connections(int error) noexcept {
 }
 bool is_shortage(int error) noexcept { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
 
-struct accept_operation : io_operation {
-  int accepted = -1;
-  accept_operation(io_kind const& k, descriptor* d, std::uint32_t g) noexcept : io_operation(k, d, g) {}
-  ~accept_operation() {
-    if (accepted >= 0) ::close(accepted);
-  }
+struct accept_operation : accept_wait {
+  using accept_wait::accept_wait;
   bool await_ready() noexcept { return !attention() && spend_budget() && try_now(); }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return start(h); }
   void await_resume() const noexcept {}
@@ -38,7 +35,7 @@ struct accept_operation : io_operation {
 };
 
 io_step accept_one(io_operation& o) noexcept {
-  auto& op = static_cast<accept_operation&>(o);
+  auto& op = static_cast<accept_wait&>(o);
   op.last = io_operation::full;   // there may be more
   for (;;) {
     op.accepted = ::accept4(op.number(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -61,15 +58,21 @@ constexpr std::chrono::milliseconds first_pause{10}, last_pause{160};
 // Not a member: the listener may be moved, and closed, meanwhile.
 task<tcp_stream> accept_from(descriptor* d, std::uint32_t generation) {
   for (auto pause = first_pause;; pause = std::min(2 * pause, last_pause)) {
-    accept_operation op(accept_kind, d, generation);
+    accept_operation op(d, generation);
     co_await op;
     if (op.error == 0) co_return tcp_stream(socket_handle(op.take()));
-    if (!is_shortage(op.error)) throw_io_error(op);
+    if (!op.is_short()) throw_io_error(op);
     co_await sleep_for(pause);
   }
 }
 
 } // namespace
+
+accept_wait::accept_wait(descriptor* d, std::uint32_t g) noexcept : io_wait(accept_kind, d, g) {}
+accept_wait::~accept_wait() {
+  if (accepted >= 0) ::close(accepted);
+}
+bool accept_wait::is_short() const noexcept { return is_shortage(error); }
 
 } // namespace detail
 

@@ -8,12 +8,16 @@ namespace skua::detail {
 
 constinit operation_kind const select_operation::select_kind{"select", select_operation::withdraw};
 
-select_operation::select_operation(select_branch* const* b, spin_lock<>** l, unsigned n) noexcept
+select_operation::select_operation(select_branch* const* b, source_lock* l, unsigned n) noexcept
     : operation(select_kind), leaf_frame(woken), branches(b), locks(l), count(n) {
   for (unsigned i = 0; i != n; ++i) b[i]->number = i;
 }
 
 bool claim_select(select_operation& s, unsigned branch) noexcept { return s.claims.claim(branch); }
+bool claim_waiter(waiter_links& w) noexcept {
+  auto& leaf = static_cast<select_leaf&>(*static_cast<leaf_frame*>(w.frame));
+  return claim_select(*leaf.select, leaf.branch);
+}
 operation& operation_of(select_operation& s, scheduler*& owner) noexcept {
   owner = s.owner;
   return s;
@@ -21,10 +25,12 @@ operation& operation_of(select_operation& s, scheduler*& owner) noexcept {
 
 namespace {
 
-// Which branch is looked at first: each its turn, so that one that is always ready starves nobody.
+// Which branch is looked at first: each its turn, so that one that is always ready starves nobody. Steps by the golden section: whatever selects take turns on
+// this worker, each of them meets all of its branches equally often. (Counting modulo `count`, two that alternate would see the same half for ever.)
 unsigned next_turn(unsigned count) noexcept {
-  static constinit thread_local unsigned turn [[gnu::tls_model("initial-exec")]] = 0;
-  return turn++ % count;
+  static constinit thread_local std::uint32_t place [[gnu::tls_model("initial-exec")]] = 0;
+  place += 0x9e3779b9u;
+  return static_cast<unsigned>(std::uint64_t{place} * count >> 32);
 }
 
 } // namespace
@@ -34,24 +40,24 @@ unsigned select_operation::lock_channels() noexcept {
   unsigned n = 0;
   for (unsigned i = 0; i != count; ++i)
     if (select_branch& b = *branches[i]; b.enabled && b.source != nullptr && b.source->lock != nullptr) locks[n++] = b.source->lock(b);
-  std::sort(locks, locks + n, std::less<>{});
-  n = static_cast<unsigned>(std::unique(locks, locks + n) - locks);
-  for (unsigned i = 0; i != n; ++i) locks[i]->lock();
+  std::sort(locks, locks + n, [](source_lock const& a, source_lock const& b) { return std::less<>{}(a.at, b.at); });
+  n = static_cast<unsigned>(std::unique(locks, locks + n, [](source_lock const& a, source_lock const& b) { return a.at == b.at; }) - locks);
+  for (unsigned i = 0; i != n; ++i) locks[i].change(locks[i].at, true);
   return n;
 }
 void select_operation::unlock_channels(unsigned n) noexcept {
-  while (n != 0) locks[--n]->unlock();
+  while (n != 0) --n, locks[n].change(locks[n].at, false);
 }
 
-bool select_operation::try_branches(taken_waiter& taken) noexcept {
+bool select_operation::try_branches(select_taken& taken) noexcept {
   unsigned i = next_turn(count);
   for (unsigned tried = 0; tried != count; ++tried, i = i + 1 == count ? 0 : i + 1) {
     select_branch& b = *branches[i];
-    if (b.enabled && b.source != nullptr && b.source->try_now(b, taken)) return claims.settle(i), true;
+    if (b.enabled && b.source != nullptr && b.source->try_now(b, taken)) return claims.settle(i), performed = true;
   }
   if (default_branch == none) return false;
   claims.settle(default_branch);
-  return true;
+  return performed = true;
 }
 
 std::coroutine_handle<> select_operation::start(std::coroutine_handle<> h) {
@@ -62,12 +68,16 @@ std::coroutine_handle<> select_operation::start(std::coroutine_handle<> h) {
     if (stop_branch == none) return unwind(h.address());
     return h;   // it is what has come
   }
+  return run();
+}
+
+std::coroutine_handle<> select_operation::run() noexcept {
   owner = tl.owner;
-  taken_waiter taken;
+  select_taken taken;
   unsigned const held = lock_channels();
   if (try_branches(taken)) {
     unlock_channels(held);
-    taken.wake();
+    taken.wake_all();
     return go_on_fairly(*this);
   }
   auto each = [this](bool channels, auto f) {
@@ -90,6 +100,16 @@ std::coroutine_handle<> select_operation::start(std::coroutine_handle<> h) {
   return suspend(*this);
 }
 
+// Somebody has won, and nobody else knows of the select.
+std::coroutine_handle<> select_operation::go_on_confirmed() noexcept {
+  select_branch& winner = *branches[claims.winner()];
+  if (performed || winner.source == nullptr || winner.source->confirm == nullptr || winner.source->confirm(winner)) return parent();
+  for (unsigned i = 0; i != count; ++i) branches[i]->enlisted = false;
+  claims.reopen();
+  if (attention() && static_cast<branch_word*>(home)->stop_requested()) [[unlikely]] return stop_branch == none ? unwind(handle().address()) : parent();
+  return run();
+}
+
 // Every enlisted branch but the winner's. The number of those that are late.
 std::int32_t select_operation::take_back_losers() noexcept {
   std::int32_t late = 0;
@@ -102,7 +122,7 @@ std::coroutine_handle<> select_operation::woken(leaf_frame& f) noexcept {
   using duty = select_core<real_sync>::duty;
   auto& s = static_cast<select_operation&>(f);
   switch (s.claims.woken([&s] { return s.take_back_losers(); })) {
-  case duty::resume: return s.parent();
+  case duty::resume: return s.go_on_confirmed();
   case duty::unwind: return s.stop_branch == none ? unwind(s.handle().address()) : s.parent();
   case duty::nothing: break;
   }

@@ -12,6 +12,7 @@
 //              in the list no more, and read what is left for them, so that it is destroyed without the lock.
 // INV-BCAST-2  A subscriber that waits has read everything: its cursor is `end`. So a new message is given to everybody who waits, at once.
 // INV-BCAST-3  Senders wait only while the ring is full (slow_receiver::wait), and enter it in the order in which they came.
+// INV-BCAST-4  A subscriber that waits in a select which has been decided elsewhere is dropped, and has read nothing (INV-WAIT-7).
 // Messages are copied under the lock if that cannot throw and they are small; others are kept in a std::shared_ptr, and copied by their reader.
 #pragma once
 #include "channel.hpp"
@@ -180,7 +181,11 @@ public:
     {
       locked_scope const g(lock_);
       closed_ = true;
-      for (wait_list* list : {&receivers_, &senders_}) woken.append(list->take_all());
+      while (waiter_links* const w = receivers_.take()) {
+        receiving(*w).by->waits = false;
+        if (may_take(*w)) woken.push_back(*w);
+      }
+      take_all_live(senders_, woken);
     }
     wake(std::move(woken));
     release();
@@ -209,6 +214,7 @@ private:
     std::optional<cell> message;
     std::size_t unread = 0;
   };
+  static broadcast_receiving<T>& receiving(waiter_links& w) noexcept { return static_cast<broadcast_receiving<T>&>(static_cast<waiter&>(w)); }
   slot& slot_of(std::uint64_t number) noexcept { return slots_[number % capacity_]; }
   // One more has read it.
   static void give(slot& at, std::optional<cell>& to) noexcept {
@@ -224,9 +230,10 @@ private:
     at.message.emplace(std::move(v));
     at.unread = count_;
     while (waiter_links* const w = receivers_.take()) {   // INV-BCAST-2
-      auto& r = static_cast<broadcast_receiving<T>&>(static_cast<waiter&>(*w));
-      ++r.by->cursor;
+      auto& r = receiving(*w);
       r.by->waits = false;
+      if (!may_take(*w)) continue;   // INV-BCAST-4
+      ++r.by->cursor;
       give(at, r.message);
       woken.push_back(*w);
     }
@@ -236,7 +243,7 @@ private:
   void release_read(taken& woken) noexcept {
     while (first_ != end_ && slot_of(first_).unread == 0) ++first_;
     while (end_ - first_ != capacity_) {
-      waiter_links* const w = senders_.take();
+      waiter_links* const w = take_live(senders_);
       if (w == nullptr) return;
       auto& s = static_cast<broadcast_sending<T>&>(static_cast<waiter&>(*w));
       s.status = send_status::sent;
@@ -301,10 +308,17 @@ public:
 
   explicit operator bool() const noexcept { return subscription_ != nullptr; }
 
-  class [[nodiscard("recv() does nothing until it is awaited")]] awaiter : detail::broadcast_receiving<T> {
+  class [[nodiscard("recv() does nothing until it is awaited")]] awaiter : protected detail::broadcast_receiving<T> {
     using base = detail::broadcast_receiving<T>;
 
   public:
+    // For skua's own parts.
+    struct parts_type {
+      subscribed* of;
+    };
+    static constexpr bool gives_out = true;
+    parts_type parts() const noexcept { return {static_cast<subscribed*>(this->by)}; }
+    explicit awaiter(parts_type p) noexcept : base(kind, p.of) {}
     explicit awaiter(subscribed& s) noexcept : base(kind, &s) {}
     bool await_ready() const noexcept { return false; }
     std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
@@ -313,7 +327,7 @@ public:
       detail::waiter_ring woken;
       {
         detail::locked_scope const g(at().lock_);
-        if (this->by->waits) throw usage_error("skua: another task waits at this broadcast_receiver");
+        if (this->by->waits) refuse();
         if (!at().receive_locked(*this, woken)) {
           this->by->waits = true;
           at().receivers_.push_back(*this);
@@ -325,13 +339,27 @@ public:
       return detail::go_on_fairly(*this);
     }
     broadcast_message<T> await_resume() {
+      if (occupied_) refuse();
       std::optional<T> v;
       if (this->message) v.emplace(detail::out_of_shared_cell<T>(std::move(*this->message)));
       if (!v) this->by->waits = false;   // woken by close()
       return {std::move(v), this->missed, this->disconnected};
     }
 
+  protected:   // for a branch of a select
+    detail::spin_lock<>& its_lock() noexcept { return at().lock_; }
+    bool take_now(detail::waiter_ring& woken) noexcept {
+      occupied_ = this->by->waits;
+      return occupied_ || at().receive_locked(*this, woken);
+    }
+    void enlist_now() noexcept {
+      this->by->waits = true;
+      at().receivers_.push_back(*this);
+    }
+
   private:
+    [[noreturn]] static void refuse() { throw usage_error("skua: another task waits at this broadcast_receiver"); }
+    bool occupied_ = false;
     state& at() const noexcept { return static_cast<subscribed*>(this->by)->at; }
     static bool withdraw(detail::operation& op) noexcept {
       auto& self = static_cast<awaiter&>(static_cast<detail::waiter&>(static_cast<detail::waiter_links&>(op)));
@@ -399,10 +427,18 @@ public:
   // Nothing can be sent any more; subscribers get what is there, then the end.
   void close() const { at().close(); }
 
-  class [[nodiscard("send() does nothing until it is awaited")]] awaiter : detail::broadcast_sending<T> {
+  class [[nodiscard("send() does nothing until it is awaited")]] awaiter : protected detail::broadcast_sending<T> {
     using base = detail::broadcast_sending<T>;
 
   public:
+    // For skua's own parts. The message leaves the awaiter.
+    struct parts_type {
+      state& of;
+      detail::shared_cell<T> message;
+    };
+    static constexpr bool gives_out = true;
+    parts_type parts() noexcept { return {state_, std::move(this->message)}; }
+    explicit awaiter(parts_type&& p) noexcept : awaiter(p.of, std::move(p.message)) {}
     awaiter(state& s, detail::shared_cell<T>&& v) noexcept : base(kind, std::move(v)), state_(s) {}
     bool await_ready() const noexcept { return false; }
     std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
@@ -410,13 +446,10 @@ public:
       this->owner = detail::tl.owner;
       {
         detail::waiter_ring woken;
-        std::optional<detail::shared_cell<T>> dropped;   // destroyed in here: what follows may make another task the running one
         {
           detail::locked_scope const g(state_.lock_);
-          this->status = state_.send_locked(this->message, dropped, woken);
-          if (this->status == send_status::full) {
-            this->status = send_status::closed;   // unless somebody lets it in
-            state_.senders_.push_back(*this);
+          if (!take_now(woken)) {
+            enlist_now();
             h = nullptr;
           }
         }
@@ -427,7 +460,19 @@ public:
     // False: it was closed.
     bool await_resume() const noexcept { return this->status == send_status::sent; }
 
+  protected:   // for a branch of a select
+    detail::spin_lock<>& its_lock() noexcept { return state_.lock_; }
+    bool take_now(detail::waiter_ring& woken) noexcept {
+      this->status = state_.send_locked(this->message, dropped_, woken);
+      return this->status != send_status::full;
+    }
+    void enlist_now() noexcept {
+      this->status = send_status::closed;   // unless somebody lets it in
+      state_.senders_.push_back(*this);
+    }
+
   private:
+    std::optional<detail::shared_cell<T>> dropped_;   // destroyed without the lock
     static bool withdraw(detail::operation& op) noexcept {
       auto& self = static_cast<awaiter&>(static_cast<detail::waiter&>(static_cast<detail::waiter_links&>(op)));
       return detail::withdraw_waiter(self.state_.lock_, self.state_.senders_, self);

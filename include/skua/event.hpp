@@ -36,11 +36,18 @@ public:
   class [[nodiscard("wait does nothing until it is awaited")]] awaiter : public detail::sync_awaiter<awaiter> {
   public:
     void await_resume() const noexcept {}
+    // For skua's own parts.
+    struct parts_type {
+      event& of;
+    };
+    static constexpr bool gives_out = false;
+    parts_type parts() const noexcept { return {event_}; }
+    explicit awaiter(parts_type p) noexcept : sync_awaiter(this_kind), event_(p.of) {}
 
   private:
     friend class event;
     friend class detail::sync_awaiter<awaiter>;
-    explicit awaiter(event& e) noexcept : sync_awaiter(this_kind), event_(e) {}
+    explicit awaiter(event& e) noexcept : awaiter(parts_type{e}) {}
     detail::spin_lock<>& lock() noexcept { return event_.lock_; }
     detail::wait_list& list() noexcept { return event_.waiting_; }
     bool take() noexcept { return event_.set_; }
@@ -87,11 +94,18 @@ public:
   class [[nodiscard("wait does nothing until it is awaited")]] awaiter : public detail::sync_awaiter<awaiter> {
   public:
     void await_resume() const noexcept {}
+    // For skua's own parts.
+    struct parts_type {
+      auto_reset_event& of;
+    };
+    static constexpr bool gives_out = true;
+    parts_type parts() const noexcept { return {event_}; }
+    explicit awaiter(parts_type p) noexcept : sync_awaiter(this_kind), event_(p.of) {}
 
   private:
     friend class auto_reset_event;
     friend class detail::sync_awaiter<awaiter>;
-    explicit awaiter(auto_reset_event& e) noexcept : sync_awaiter(this_kind), event_(e) {}
+    explicit awaiter(auto_reset_event& e) noexcept : awaiter(parts_type{e}) {}
     detail::spin_lock<>& lock() noexcept { return event_.lock_; }
     detail::wait_list& list() noexcept { return event_.waiting_; }
     bool take() noexcept { return event_.consume(); }
@@ -108,7 +122,7 @@ private:
   }
   detail::waiter_links* raise() noexcept {
     detail::locked_scope const g(lock_);
-    detail::waiter_links* const w = waiting_.take();
+    detail::waiter_links* const w = detail::take_live(waiting_);
     set_ = w == nullptr;
     return w;
   }

@@ -43,11 +43,18 @@ public:
   class [[nodiscard("wait does nothing until it is awaited")]] awaiter : public detail::sync_awaiter<awaiter> {
   public:
     void await_resume() const noexcept {}
+    // For skua's own parts.
+    struct parts_type {
+      latch& of;
+    };
+    static constexpr bool gives_out = false;
+    parts_type parts() const noexcept { return {latch_}; }
+    explicit awaiter(parts_type p) noexcept : sync_awaiter(this_kind), latch_(p.of) {}
 
   private:
     friend class latch;
     friend class detail::sync_awaiter<awaiter>;
-    explicit awaiter(latch& l) noexcept : sync_awaiter(this_kind), latch_(l) {}
+    explicit awaiter(latch& l) noexcept : awaiter(parts_type{l}) {}
     detail::spin_lock<>& lock() noexcept { return latch_.lock_; }
     detail::wait_list& list() noexcept { return latch_.waiting_; }
     bool take() noexcept { return latch_.left_ == 0; }

@@ -17,7 +17,7 @@ class mutex;
 
 namespace detail {
 
-using mutex_state = mutex_core<real_sync, operation>;
+using mutex_state = mutex_core<real_sync, operation, select_waiters>;
 
 // Somebody who waits for a mutex. It may be called in vain and have to wait again, hence the leaf frame (leaf_frame.hpp).
 struct lock_operation : waiter, leaf_frame {
@@ -48,6 +48,7 @@ inline constexpr operation_kind lock_kind{"mutex", lock_operation::withdraw_this
 // After the state has let go of it: completes whom it has taken.
 SKUA_INLINE void pass_mutex(mutex_state::passed p) noexcept {
   if (p.who == nullptr) [[likely]] return;
+  if (select_waiters::is(*p.who)) [[unlikely]] return wake(*p.who);
   auto& op = *static_cast<lock_operation*>(static_cast<waiter*>(p.who));
   op.how = p.owns ? lock_operation::turn::owns : lock_operation::turn::called;
   wake(op);
@@ -84,7 +85,7 @@ public:
   mutex* release() noexcept { return std::exchange(mutex_, nullptr); }
 
 private:
-  friend class mutex;
+  friend class mutex;   // and its awaiters
   friend class condition_variable;
   SKUA_INLINE explicit scoped_lock(mutex& m) noexcept : mutex_(&m) {}
   mutex* mutex_ = nullptr;
@@ -121,6 +122,12 @@ public:
       return (::new (static_cast<void*>(&op_)) detail::lock_operation(detail::lock_kind, mutex_.state_))->start(h);
     }
     SKUA_INLINE scoped_lock await_resume() noexcept { return scoped_lock(mutex_); }
+    // For skua's own parts: as a branch of a select.
+    struct parts_type {
+      mutex& of;
+    };
+    parts_type parts() const noexcept { return {mutex_}; }
+    class selected;
 
   private:
     friend class mutex;
@@ -147,6 +154,34 @@ private:
   friend class scoped_lock;
   friend class condition_variable;
   detail::mutex_state state_;
+};
+
+class mutex::awaiter::selected : protected detail::waiter {
+public:
+  using parts_type = awaiter::parts_type;
+  static constexpr bool gives_out = true;
+  explicit selected(parts_type p) noexcept : waiter(this_kind), mutex_(p.of) {}
+  scoped_lock await_resume() noexcept { return scoped_lock(mutex_); }
+
+protected:
+  detail::source_lock its_lock() noexcept {
+    return {&mutex_.state_, [](void* p, bool locked) noexcept {
+              auto& s = *static_cast<detail::mutex_state*>(p);
+              locked ? s.lock_list() : s.unlock_list();
+            }};
+  }
+  bool take_now(detail::waiter_ring&) noexcept { return mutex_.state_.take_locked(); }
+  void enlist_now() noexcept { mutex_.state_.push_locked(*this); }
+
+private:
+  static bool withdraw(detail::operation& op) noexcept {
+    auto& self = static_cast<selected&>(op);
+    auto const w = self.mutex_.state_.withdraw(self);
+    detail::pass_mutex(w.next);
+    return w.mine;
+  }
+  static constexpr detail::operation_kind this_kind{"mutex", withdraw};
+  mutex& mutex_;
 };
 
 SKUA_INLINE void scoped_lock::unlock() {

@@ -21,6 +21,9 @@ public:
   void await_resume() const {
     if (error != 0) [[unlikely]] throw_io_error(*this);
   }
+  // For skua's own parts.
+  io_kind const& what() const noexcept { return io(); }
+  int number() const noexcept { return fd_; }
 
 private:
   bool look() noexcept;

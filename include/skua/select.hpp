@@ -50,8 +50,8 @@ private:
   static recv_branch& self(select_branch& b) noexcept { return static_cast<recv_branch&>(b); }
   static state& at(select_branch& b) noexcept { return static_cast<state&>(*self(b).waiting.channel); }
   static constexpr select_source how{
-      [](select_branch& b) noexcept { return &at(b).lock_; },
-      [](select_branch& b, taken_waiter& taken) noexcept { return at(b).receive_locked(self(b).slot.message, taken); },
+      [](select_branch& b) noexcept { return source_lock(at(b).lock_); },
+      [](select_branch& b, select_taken& taken) noexcept { return at(b).receive_locked(self(b).slot.message, taken); },
       [](select_branch& b, select_operation& s) noexcept {
         self(b).waiting.select = &s;
         self(b).waiting.branch = b.number;
@@ -87,8 +87,8 @@ private:
   static send_branch& self(select_branch& b) noexcept { return static_cast<send_branch&>(b); }
   static state& at(select_branch& b) noexcept { return static_cast<state&>(*self(b).waiting.channel); }
   static constexpr select_source how{
-      [](select_branch& b) noexcept { return &at(b).lock_; },
-      [](select_branch& b, taken_waiter& taken) noexcept {
+      [](select_branch& b) noexcept { return source_lock(at(b).lock_); },
+      [](select_branch& b, select_taken& taken) noexcept {
         send_status const s = at(b).send_locked(self(b).slot.message, taken);
         if (s == send_status::full) return false;
         self(b).slot.status = s;
@@ -117,7 +117,7 @@ struct timer_branch : event_branch<timer_operation> {
 
 private:
   static timer_branch& self(select_branch& b) noexcept { return static_cast<timer_branch&>(b); }
-  static bool try_now(select_branch& b, taken_waiter&) noexcept { return self(b).deadline_ns <= clock_now_ns(); }
+  static bool try_now(select_branch& b, select_taken&) noexcept { return self(b).deadline_ns <= clock_now_ns(); }
   static bool enlist(select_branch& b, select_operation& s) noexcept {
     self(b).arm(s);
     arm_timer(self(b), self(b).deadline_ns);
@@ -147,7 +147,7 @@ private:
   static join_branch& self(select_branch& b) noexcept { return static_cast<join_branch&>(b); }
   static std::uintptr_t address(select_branch& b) noexcept { return reinterpret_cast<std::uintptr_t>(static_cast<operation*>(&self(b))); }
   static constexpr select_source how{nullptr,
-                                     [](select_branch& b, taken_waiter&) noexcept { return self(b).block->state.ended(); },
+                                     [](select_branch& b, select_taken&) noexcept { return self(b).block->state.ended(); },
                                      [](select_branch& b, select_operation& s) noexcept {
                                        using wait = task_state<real_sync>::wait;
                                        self(b).arm(s);
@@ -162,7 +162,7 @@ private:
 // Futures and oneshots.
 template <class Branch>
 inline constexpr select_source source_of_future{nullptr,
-                                                [](select_branch& b, taken_waiter&) noexcept { return static_cast<Branch&>(b).state->core.is_ready(); },
+                                                [](select_branch& b, select_taken&) noexcept { return static_cast<Branch&>(b).state->core.is_ready(); },
                                                 [](select_branch& b, select_operation& s) noexcept {
                                                   using result = future_core<real_sync>::wait_result;
                                                   auto& self = static_cast<Branch&>(b);
@@ -214,6 +214,23 @@ struct oneshot_branch : event_branch<future_operation> {
 private:
   static constexpr select_source how = source_of_future<oneshot_branch>;
 };
+
+// Locks, permits, signals, broadcast, watch: awaiters that say what they are made of (waiter.hpp).
+template <class A>
+concept selectable = !std::is_lvalue_reference_v<A> && requires(A& a) {
+  { a.parts() } -> std::same_as<typename A::parts_type>;
+};
+template <class A>
+struct selected_form {
+  using type = A;
+};
+template <class A>
+  requires requires { typename A::selected; }
+struct selected_form<A> {
+  using type = typename A::selected;
+};
+template <class A>
+using selected = typename selected_form<A>::type;
 
 // What nobody completes: a stop, the default.
 template <bool IsStop>
@@ -278,6 +295,11 @@ inline constexpr stopping_t stopping{};
 //     on(channel.send(v), f(send_result<T>))         on(sleep_until(t), f())        on(stopping, f())
 //     on(handle, f(T))        of a join_handle, given as an lvalue: it is joined if it wins, and otherwise as it was
 //     on(answer.recv(), f(std::optional<T>))         of a oneshot
+//     on(m.lock(), f(scoped_lock))                   of a mutex; a shared_mutex: f(scoped_exclusive_lock), and on(m.lock_shared(), f(scoped_shared_lock))
+//     on(s.acquire(n), f(semaphore_permit))          on(e.wait(), f())         of an event, an auto_reset_event, a latch
+//     on(rx.recv(), f(broadcast_message<T>))         on(tx.send(v), f(bool))   of a broadcast
+//     on(rx.changed(), f(bool))                      of a watch
+//     on(listener, f(tcp_stream)), on(readable(fd), f()), on(writable(fd), f())     with <skua/select_io.hpp>
 template <class T, class Kind, class F>
 auto on(detail::recv_awaiter<T, Kind>&& op, F f) {
   return select_arm<typename detail::recv_branch<T, Kind>::spec, F>({&op.at()}, std::move(f));
@@ -305,6 +327,10 @@ template <class A, class F, class T = typename std::remove_cvref_t<decltype(std:
 auto on(A&& op, F f) {
   if (!op.at()) detail::oneshot_misused("skua: this oneshot has given its message, or was moved from");
   return select_arm<typename detail::oneshot_branch<T>::spec, F>({&op.at()}, std::move(f));
+}
+template <detail::selectable A, class F>
+auto on(A&& op, F f) {
+  return select_arm<typename detail::sync_branch<detail::selected<A>>::spec, F>({op.parts()}, std::move(f));
 }
 template <class F>
 auto on(stopping_t, F f) {
@@ -391,7 +417,7 @@ private:
   }
 
   places places_{};
-  std::array<spin_lock<>*, size> locks_{};
+  std::array<source_lock, size> locks_{};
   branches branches_;
   std::tuple<std::remove_reference_t<decltype(std::declval<Arm&>().f)>...> handlers_;
   select_operation op_;
@@ -402,14 +428,15 @@ private:
 // Waits until one of the operations can be performed, performs it, and no other; calls its handler.
 //
 // Returns what the handler returned; if the handlers' types differ, a std::variant of them, in order, with std::monostate for void.
-// Fairness: if several could be performed at once, they have their turns in being looked at first. While it waits it stands in each channel's queue at the
-// place where it came. Allocates nothing (but for a box, as send()).
+// Fairness: if several could be performed at once, which is looked at first rotates, so each wins equally often in the long run; there is no order of
+// priority. While it waits it stands in each queue (of a channel, a lock ..) at the place where it came; a lock or permits that its turn brings decide it at
+// once, and nobody overtakes. Allocates nothing (but for a box, as send()).
 //
 // Thread safety: on workers only. Two selects may meet each other on the same channels, in any order.
 // Stop: a suspension point; nothing has been performed then, unless a branch had won before: that is delivered (S4). on(stopping, f) takes it as an event.
 // Errors: what the joined task or the future threw; what the handler throws; usage_error if every branch is disabled, or somebody else awaits the task or
 // future; bad_alloc at a branch's first suspension.
-// Lifetime: channel handles, join handles and futures must live until it has returned.
+// Lifetime: channel handles, join handles and futures, locks and what else is waited at must live until it has returned.
 template <class... Arm>
   requires(sizeof...(Arm) > 0)
 detail::select_awaiter<Arm...> select(Arm... arms) {

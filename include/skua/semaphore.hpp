@@ -67,11 +67,19 @@ public:
   class [[nodiscard("acquire does nothing until it is awaited")]] awaiter : public detail::sync_awaiter<awaiter> {
   public:
     semaphore_permit await_resume() noexcept { return {of_, wanted_}; }
+    // For skua's own parts.
+    struct parts_type {
+      counting_semaphore& of;
+      std::uint64_t wanted;
+    };
+    static constexpr bool gives_out = true;
+    parts_type parts() const noexcept { return {of_, wanted_}; }
+    explicit awaiter(parts_type p) noexcept : sync_awaiter(this_kind), of_(p.of), wanted_(p.wanted) {}
 
   private:
     friend class counting_semaphore;
     friend class detail::sync_awaiter<awaiter>;
-    awaiter(counting_semaphore& s, std::uint64_t n) noexcept : sync_awaiter(this_kind), of_(s), wanted_(n) {}
+    awaiter(counting_semaphore& s, std::uint64_t n) noexcept : awaiter(parts_type{s, n}) {}
     detail::spin_lock<>& lock() noexcept { return of_.lock_; }
     detail::wait_list& list() noexcept { return of_.waiting_; }
     bool take() noexcept { return of_.take(wanted_); }
@@ -126,8 +134,11 @@ private:
     while (detail::waiter_links* const w = waiting_.front()) {
       std::uint64_t const n = awaiter::from(*w).wanted_;
       if (permits_ < n) return;
+      bool const live = detail::may_take(*w);
+      (void)waiting_.take();
+      if (!live) continue;
       permits_ -= n;
-      served.push_back(*waiting_.take());
+      served.push_back(*w);
     }
   }
   mutable detail::spin_lock<> lock_;

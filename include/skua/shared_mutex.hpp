@@ -114,8 +114,11 @@ private:
     while (detail::waiter_links* const w = waiting_.front()) {
       bool const writes = static_cast<waiter*>(static_cast<detail::waiter*>(w))->writes;
       if (!can(writes)) return;
+      bool const live = detail::may_take(*w);
+      (void)waiting_.take();
+      if (!live) continue;
       own(writes);
-      served.push_back(*waiting_.take());
+      served.push_back(*w);
     }
   }
 
@@ -154,7 +157,7 @@ private:
 };
 
 template <class Lock>
-class shared_mutex::awaiter : shared_mutex::waiter {
+class shared_mutex::awaiter : protected shared_mutex::waiter {
   static constexpr bool exclusive = std::is_same_v<Lock, scoped_exclusive_lock>;
 
 public:
@@ -175,10 +178,22 @@ public:
     return waits ? detail::suspend(*this) : detail::go_on_fairly(*this);
   }
   Lock await_resume() noexcept { return Lock(mutex); }
+  // For skua's own parts.
+  struct parts_type {
+    shared_mutex& of;
+  };
+  static constexpr bool gives_out = true;
+  parts_type parts() const noexcept { return {mutex}; }
+  explicit awaiter(parts_type p) noexcept : waiter(this_kind, p.of, exclusive) {}
+
+protected:   // for a branch of a select
+  detail::spin_lock<>& its_lock() noexcept { return mutex.lock_; }
+  bool take_now(detail::waiter_ring&) noexcept { return mutex.take(exclusive); }
+  void enlist_now() noexcept { mutex.waiting_.push_back(*this); }
 
 private:
   friend class shared_mutex;
-  explicit awaiter(shared_mutex& m) noexcept : waiter(this_kind, m, exclusive) {}
+  explicit awaiter(shared_mutex& m) noexcept : awaiter(parts_type{m}) {}
   static bool withdraw(detail::operation& op) noexcept {
     auto& self = static_cast<awaiter&>(op);
     return self.mutex.withdraw(self);

@@ -35,6 +35,7 @@
 #include "result.hpp"
 #include "runtime.hpp"
 #include "select.hpp"
+#include "select_io.hpp"
 #include "semaphore.hpp"
 #include "shared_mutex.hpp"
 #include "shield.hpp"

@@ -115,6 +115,11 @@ struct listen_options {
   bool no_delay = true;         // TCP_NODELAY for what is accepted
 };
 
+class tcp_listener;
+namespace detail {
+socket_handle const& handle_of(tcp_listener const& l) noexcept;
+}
+
 // A listening TCP socket.
 //
 // Thread safety: one task accepts at a time (S18); close() by anyone.
@@ -123,6 +128,8 @@ struct listen_options {
 //
 //     auto listener = skua::tcp_listener::bind(skua::endpoint::any(8080));
 //     for (;;) skua::spawn_detached(serve, co_await listener.accept());
+//
+// on(listener, f) accepts in a select (select_io.hpp).
 class [[nodiscard("dropping a tcp_listener closes it")]] tcp_listener {
 public:
   // Listens at once; any thread, also before there is a runtime. Port 0: the kernel chooses one, see local_endpoint(). Errors: std::system_error.
@@ -150,8 +157,11 @@ public:
   endpoint local_endpoint() const;
 
 private:
+  friend detail::socket_handle const& detail::handle_of(tcp_listener const& l) noexcept;
   explicit tcp_listener(detail::socket_handle&& h) noexcept : handle_(std::move(h)) {}
   detail::socket_handle handle_;
 };
+
+inline detail::socket_handle const& detail::handle_of(tcp_listener const& l) noexcept { return l.handle_; }
 
 } // namespace skua

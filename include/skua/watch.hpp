@@ -116,23 +116,17 @@ public:
   // The same, but it does not count as seen.
   T peek() const { return at().get(nullptr); }
 
-  class [[nodiscard("changed() does nothing until it is awaited")]] awaiter : detail::waiter {
+  class [[nodiscard("changed() does nothing until it is awaited")]] awaiter : public detail::sync_awaiter<awaiter> {
+    using base = detail::sync_awaiter<awaiter>;
+
   public:
-    explicit awaiter(watch_receiver& r) noexcept : waiter(kind), receiver_(r) {}
-    bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
-      if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
-      owner = detail::tl.owner;
-      {
-        state& s = *receiver_.state_;
-        detail::locked_scope const g(s.lock_);
-        if (s.version_ == receiver_.seen_ && !s.closed_) {
-          s.waiting_.push_back(*this);
-          h = nullptr;
-        }
-      }
-      return h == nullptr ? detail::suspend(*this) : detail::go_on_fairly(*this);
-    }
+    // For skua's own parts.
+    struct parts_type {
+      watch_receiver& of;
+    };
+    static constexpr bool gives_out = false;
+    parts_type parts() const noexcept { return {receiver_}; }
+    explicit awaiter(parts_type p) noexcept : base(this_kind), receiver_(p.of) {}
     bool await_resume() const noexcept {
       state& s = *receiver_.state_;   // the receiver keeps it
       detail::locked_scope const g(s.lock_);
@@ -140,18 +134,18 @@ public:
     }
 
   private:
-    static bool withdraw(detail::operation& op) noexcept {
-      auto& self = static_cast<awaiter&>(static_cast<waiter&>(static_cast<detail::waiter_links&>(op)));
-      return detail::withdraw_waiter(self.receiver_.state_->lock_, self.receiver_.state_->waiting_, self);
-    }
-    static constexpr detail::operation_kind kind{"watch", withdraw};
+    friend base;
+    detail::spin_lock<>& lock() noexcept { return receiver_.state_->lock_; }
+    detail::wait_list& list() noexcept { return receiver_.state_->waiting_; }
+    bool take() noexcept { return receiver_.state_->version_ != receiver_.seen_ || receiver_.state_->closed_; }
+    static constexpr detail::operation_kind this_kind{"watch", base::withdraw_this};
     watch_receiver& receiver_;
   };
   // Waits until there is a value that was not seen, which then counts as seen. False: there is none, and none will come: all senders are gone.
   // Stop: a suspension point; the change is seen the next time. Errors: bad_alloc at a branch's first suspension.
   awaiter changed() {
     (void)at();
-    return awaiter(*this);
+    return awaiter(typename awaiter::parts_type{*this});
   }
   // Waits for a value of which predicate(value) is true, beginning with the one that is there. None: all senders are gone.
   template <class Predicate>

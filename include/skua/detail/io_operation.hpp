@@ -73,6 +73,7 @@ struct io_operation : operation, leaf_frame {
 
 private:
   friend struct io_kind;
+  friend struct io_wait;   // io_branch.hpp
   static std::coroutine_handle<> woken(leaf_frame&) noexcept;
   static bool withdraw(operation&) noexcept;
   bool claim() noexcept;

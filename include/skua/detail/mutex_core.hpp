@@ -21,6 +21,12 @@
 //     called                     |busy .. -called [|held for the first]    give_up     the called one is stopped
 //     waiting                    |busy .. [-waiting] [-insists]            withdraw    taken out of the list, for a stop
 //     any                        |busy .. |waiting [|held for the first]   notify      waiters of a condition variable come to wait here
+//     not busy                   |busy                    lock_list, a select          it looks at all its sources at once
+//     busy                       |held, or |waiting       take_locked, a select        it owns it; or the next unlock comes to the list
+//     busy                       -busy [-waiting]         unlock_list, a select        `waiting` if somebody is in the list
+//
+// A waiter may be a branch of a select (`Selects`; INV-WAIT-7 in wait_queue.hpp). It is claimed when it is its turn, and then handed the mutex, never called:
+// its select has been decided for it. One that cannot be claimed is dropped.
 //
 // Fairness is bounded barging. A mutex that is free is taken by whoever comes first: so a worker that locks and unlocks again and again does not switch
 // tasks each time, and contention moves to one worker. (Always handing over: once a queue has formed, 45 ns an operation instead of 16, for good.)
@@ -45,7 +51,18 @@
 
 namespace skua::detail {
 
-template <class Sync, class Operation>
+struct no_selects {
+  template <class W>
+  static constexpr bool is(W const&) noexcept {
+    return false;
+  }
+  template <class W>
+  static constexpr bool claim(W&) noexcept {
+    return true;
+  }
+};
+
+template <class Sync, class Operation, class Selects = no_selects>
 class mutex_core {
 public:
   using waiter = basic_waiter<Sync, Operation>;
@@ -112,6 +129,25 @@ public:
     word const clear = list_.front() == &o ? insists : 0;   // INV-MUTEX-3
     bool const mine = list_.withdraw(o);
     return {mine, settle(clear)};
+  }
+
+  // ---------------------------------------------------------------------------------------------- for selects
+
+  void lock_list() noexcept { take_busy(); }
+  // Between lock_list() and unlock_list(). True: the caller owns the mutex. False: its owner will come to the list, which it cannot do before unlock_list().
+  [[nodiscard]] bool take_locked() noexcept {
+    for (word w = word_.load(relaxed);;) {
+      if ((w & held) == 0) {
+        if (word_.compare_exchange_weak(w, w | held, acquire, relaxed)) return true;
+      } else if (word_.compare_exchange_weak(w, w | waiting, relaxed, relaxed)) {
+        return false;
+      }
+    }
+  }
+  void push_locked(waiter& o) noexcept { list_.push_back(o); }
+  void unlock_list() noexcept {
+    [[maybe_unused]] passed const p = settle(0);
+    SKUA_DCHECK(p.who == nullptr, "somebody waits at a mutex only while it is held, or is about to be (INV-MUTEX-2)");
   }
 
   // ---------------------------------------------------------------------------------------------- for condition variables
@@ -202,8 +238,9 @@ private:
       } else if ((w & ~clear) & (held | called)) {   // the owner's unlock, or the one on the way, sees to them
         if (word_.compare_exchange_weak(w, (w & ~(busy | clear)) | waiting, release, relaxed)) return {};
       } else if (word_.compare_exchange_weak(w, w | held, acquire, relaxed)) {   // acquire: pairs with unlock(), for the one that is given it
-        waiter* const first = list_.take();
-        word_.store(held | (list_.empty() ? 0 : waiting), release);   // as in pass()
+        bool select;
+        waiter* const first = take_first(select);
+        word_.store((first != nullptr ? held : 0) | (list_.empty() ? 0 : waiting), release);   // as in pass()
         return {first, true};
       }
     }
@@ -219,10 +256,19 @@ private:
       word_.store(w & ~(held | busy), release);
       return {};
     }
-    waiter* const first = list_.take();
-    bool const hand_over = w & insists;
-    word_.store((hand_over ? held : called) | (list_.empty() ? 0 : waiting), release);
+    bool select;
+    waiter* const first = take_first(select);
+    bool const hand_over = (w & insists) || select;
+    word_.store((first == nullptr ? 0 : hand_over ? held : called) | (list_.empty() ? 0 : waiting), release);
     return {first, hand_over};
+  }
+  // Under busy. Null: nobody is left.
+  waiter* take_first(bool& select) noexcept {
+    for (;;) {
+      waiter* const w = list_.take();
+      select = w != nullptr && Selects::is(*w);
+      if (!select || Selects::claim(*w)) return w;
+    }
   }
 
   typename Sync::template atomic<word> word_{0};

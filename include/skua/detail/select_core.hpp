@@ -11,10 +11,16 @@
 //     Only 0 -> anything, once (INV-SELECT-1).
 //
 // Two sorts of sources:
-//     channel   has a lock. Branches are enlisted, claimed and taken out under it. Whoever claims does so before it moves a message, so a branch that
+//     channel   (and whatever else gives out something that could be lost: a lock, a permit, a signal) has a lock. Branches are enlisted, claimed and
+//               taken out under it. Whoever claims does so before it moves a message, so a branch that
 //               loses has had no effect. Once a branch was taken out under the lock, or found to be out, nobody touches it any more.
-//     event     a timer, a joined task: gives no lock, and completes an operation of the branch's own, which claims when a worker runs it. To wait for
-//               an event has no effect, so nothing can be lost. Taking it back may be refused: then that operation is *late*, on its way.
+//     event     a timer, a joined task, a flag, readiness of a descriptor: gives no lock, and completes an operation of the branch's own, which claims
+//               when a worker runs it. To wait for an event has no effect, so nothing can be lost. Taking it back may be refused: then that operation
+//               is *late*, on its way.
+// What a channel has claimed may be completed through an operation of the branch's own as well; it finds the claim to be its own.
+//
+// An event may have come in vain: a connection that somebody else has accepted. So a branch may *confirm* its victory, when everything else was taken
+// back; if it cannot, the select is reopened and starts again. (Rejected: to accept first and claim then. A loser could not put the connection back.)
 //
 // A select starts with the locks of all its channels held together, in the order of their addresses: it looks at all of them, performs the first
 // operation that can be performed, or enlists everywhere. So whoever is looking for a partner is not yet known to anybody, and one claim is enough:
@@ -57,6 +63,14 @@ public:
     settled_ = true;
   }
 
+  // The winner could not confirm. Nobody knows of the select (INV-SELECT-3): it begins again.
+  void reopen() noexcept {
+    claim_.store(open, std::memory_order_relaxed);   // published when it is enlisted
+    late_.store(0, std::memory_order_relaxed);
+    winner_ = nobody;
+    settled_ = false;
+  }
+
   enum class duty : unsigned char {
     nothing,   // somebody else goes on with it: touch it no more
     resume,    // the coroutine goes on
@@ -91,7 +105,7 @@ public:
   // A worker runs the completed operation of event branch `i`. True: it goes on with the select's frame. False: it touches nothing any more.
   template <class Complete>
   [[nodiscard]] bool event_came(std::uint32_t i, Complete complete) noexcept {
-    if (claim(i)) return complete();
+    if (outcome() == i + 1 || claim(i)) return complete();   // its own: its source has claimed
     bool const was_stopped = outcome() == stopped;   // before arrive(): the select may be gone after it
     if (!arrive()) return false;
     return !was_stopped || complete();

@@ -33,6 +33,10 @@
 //             it was given (a lock, a permit, a value) is delivered: its coroutine goes on as if there were no stop, and its next suspension point
 //             sees it. When a withdrawal lets others go on (it stood before them), the withdrawing worker is their completer.
 //
+// INV-WAIT-7  A waiter may be a branch of a select (select_core.hpp), which another branch decides meanwhile. What gives something out that can be lost (a
+//             lock, a permit, a message) therefore claims such a waiter under the lock, before it gives (take_live in waiter.hpp): one that cannot be
+//             claimed is dropped from the list, and has had no effect. What only tells (a flag is set) needs no claim: the branch itself claims when it runs.
+//
 // What follows for a primitive: await_resume() must not touch it, but for what the waiter owns by then (a lock that was handed over). Destroying one
 // that tasks wait for is a bug of the program, which its destructor finds.
 //

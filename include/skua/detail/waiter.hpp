@@ -10,6 +10,12 @@
 // A leaf awaitable that may complete at once, and whose effect may be held over a yield (an event, a permit), is a `sync_awaiter`; it says
 //     bool take()        under the lock: complete at once (true), or else the awaiter is queued by the caller
 // and does entry (S1), budget (D11), enqueueing, arming. A lock, which must not be held over a yield, does its own (mutex.hpp).
+//
+// To be a branch of a select an awaiter has besides (select.hpp)
+//     parts(), parts_type     what it is made of, and a constructor from it: the branch is derived from the awaiter
+//     gives_out               false if to be let through consumes nothing (INV-WAIT-7)
+//     its_lock(), take_now(woken), enlist_now()     under the lock: as take(), and to be queued. `woken`: who is to be woken after the lock
+// or a type `selected` that has all this in its place (a mutex).
 #pragma once
 #include "config.hpp"
 #include "operation.hpp"
@@ -28,6 +34,39 @@ struct waiter : waiter_links {
   using waiter_links::waiter_links;
 };
 static_assert(sizeof(waiter) == 64);
+
+// INV-WAIT-7. A waiter of this kind is a branch of a select; its `frame` is a select_leaf (select_operation.hpp).
+inline bool withdraw_nothing(operation&) noexcept { return false; }   // never asked: no stop request knows of it
+inline constexpr operation_kind select_waiter_kind{"select", withdraw_nothing};
+[[nodiscard]] SKUA_COLD bool claim_waiter(waiter_links& w) noexcept;   // scheduler/select.cpp
+[[nodiscard]] SKUA_INLINE bool may_take(waiter_links& w) noexcept { return w.kind != &select_waiter_kind || claim_waiter(w); }
+// The oldest that can be given something; null: none. With the lock.
+[[nodiscard]] SKUA_INLINE waiter_links* take_live(wait_list& list) noexcept {
+  while (waiter_links* const w = list.take())
+    if (may_take(*w)) [[likely]] return w;
+  return nullptr;
+}
+// For mutex_core.hpp.
+struct select_waiters {
+  static bool is(waiter_links const& w) noexcept { return w.kind == &select_waiter_kind; }
+  static bool claim(waiter_links& w) noexcept { return claim_waiter(w); }
+};
+// The same for all.
+inline void take_all_live(wait_list& list, waiter_ring& taken) noexcept {
+  while (waiter_links* const w = take_live(list)) taken.push_back(*w);
+}
+
+// What guards a source of a select: a spin lock, or a mutex's own.
+struct source_lock {
+  void* at = nullptr;   // null: the source guards itself
+  void (*change)(void* at, bool locked) noexcept = nullptr;
+  source_lock() noexcept = default;
+  source_lock(void* a, void (*c)(void*, bool) noexcept) noexcept : at(a), change(c) {}
+  explicit source_lock(spin_lock<>& l) noexcept : at(&l), change([](void* p, bool locked) noexcept {
+                                                    auto& s = *static_cast<spin_lock<>*>(p);
+                                                    locked ? s.lock() : s.unlock();
+                                                  }) {}
+};
 
 // Scope of a lock, without <mutex>.
 class locked_scope {
@@ -84,6 +123,10 @@ public:
 
 protected:
   explicit sync_awaiter(operation_kind const& k) noexcept : waiter(k) {}
+  // For a branch of a select, which is derived from the awaiter.
+  spin_lock<>& its_lock() noexcept { return self().lock(); }
+  bool take_now(waiter_ring&) noexcept { return self().take(); }
+  void enlist_now() noexcept { self().list().push_back(*this); }
   static Awaiter& from(operation& op) noexcept {
     return static_cast<Awaiter&>(static_cast<sync_awaiter&>(static_cast<waiter&>(static_cast<waiter_links&>(op))));
   }
