@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stop everywhere: one program of scopes is run again and again, each time stopped at the next one of its suspension points, from inside and from a foreign
 // thread, until it runs to its end. Every time: everything is destroyed, every clean-up has run, nobody outlived a group. tests/stress/group_stress.cpp does
-// the same to random programs.
+// the same to random programs; stop_locks_test.cpp, stop_channels_test.cpp and stop_waits_test.cpp to each operation that waits.
 #include "skua/as_completed.hpp"
 #include "skua/deadline.hpp"
 #include "skua/finally.hpp"
@@ -14,11 +14,11 @@
 #include "skua/time.hpp"
 #include "skua/when_all_settled.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/stop_everywhere.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
 #include <chrono>
 #include <ranges>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -34,19 +34,10 @@ protected:
 };
 INSTANTIATE_TEST_SUITE_P(, StopEverywhere, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
 
-struct course {
-  std::atomic<int> left;   // points until the stop
-  bool by_thread;
-  std::atomic<skua::join_handle<int> const*> target{nullptr};
+struct course : stop_course<int> {
   std::atomic<int> cleanups_due{0}, cleanups{0}, alive{0};
 };
-void point(course& c) {
-  if (c.left.fetch_sub(1) != 1) return;
-  if (c.by_thread)
-    std::thread([&] { c.target.load()->request_stop(); }).join();
-  else
-    c.target.load()->request_stop();
-}
+void point(course& c) { c.point(); }
 struct alive {
   course& c;
   explicit alive(course& k) : c(k) { ++c.alive; }
@@ -84,7 +75,7 @@ constinit skua::task_local<int> local;
 
 task<int> program(course& c) {
   alive const a(c);
-  while (c.target.load() == nullptr) co_await skua::this_task::yield();
+  co_await c.begin();
   int sum = 0;
   sum += (co_await cleaned(c, 1)).value();
   {
@@ -127,7 +118,7 @@ TEST_P(StopEverywhere, a_program_of_scopes_ends_cleanly_wherever_it_is_stopped) 
   for (bool by_thread : {false, true}) {
     int stops = 0;
     for (bool finished = false; !finished; ++stops) {
-      course c{.left = stops + 1, .by_thread = by_thread};
+      course c{{.left = stops + 1, .by_thread = by_thread}};
       auto body = [&]() -> task<> {
         auto h = skua::spawn(program, std::ref(c));
         c.target = &h;
