@@ -232,4 +232,59 @@ TEST_P(NestedScopes, the_one_that_caused_the_stop_throws_in_every_nesting_and_or
   EXPECT_LT(answers, 2 * cases);   // the model is no wish: mostly there is one answer
 }
 
+// What a scope stops for reasons of its own stays in it: whoever catches its failure goes on, and is not stopped.
+TEST_P(NestedScopes, a_stop_of_a_scope_does_not_leak_out_of_it__cpython_128588) {
+  auto fails = []() -> task<> {
+    throw layer_error{ending::failed, 1};
+    co_return;
+  };
+  auto fails_after_a_while = []() -> task<> {
+    co_await skua::this_task::yield();
+    throw layer_error{ending::failed, 1};
+  };
+  auto body = [&]() -> task<> {
+    int caught = 0;
+    auto goes_on = [&]() -> task<> {
+      EXPECT_FALSE(skua::this_task::stop_requested());
+      EXPECT_EQ(skua::this_task::stop_reason(), skua::stop_reason::none);
+      co_await skua::this_task::checkpoint();
+      co_await skua::sleep_for(1ms);
+    };
+    for (bool const at_once : {true, false}) {
+      auto failing = [&] { return at_once ? fails() : fails_after_a_while(); };
+      try {
+        co_await skua::with_task_group([&](skua::task_group& g) -> task<> {
+          g.spawn(failing);
+          co_return;
+        });
+      } catch (layer_error const&) {
+        ++caught;
+      }
+      co_await goes_on();
+      try {
+        co_await skua::when_all(failing(), never());
+      } catch (layer_error const&) {
+        ++caught;
+      }
+      co_await goes_on();
+      try {
+        co_await skua::timeout(1s, skua::when_all(failing(), skua::shield(skua::sleep_for(2s))));
+      } catch (layer_error const&) {
+        ++caught;
+      }
+      co_await goes_on();
+      co_await skua::when_any(skua::sleep_for(1ms), never());
+      co_await goes_on();
+      co_await skua::with_task_group([](skua::task_group& g) -> task<> {
+        g.spawn(never);
+        g.request_stop();
+        co_await skua::sleep_for(1h);
+      });
+      co_await goes_on();
+    }
+    EXPECT_EQ(caught, 6);
+  };
+  rt.block_on(body);
+}
+
 } // namespace
