@@ -19,6 +19,7 @@ constexpr std::uint64_t first_pause_ns = 10'000'000, last_pause_ns = 160'000'000
 bool io_wait::try_once() noexcept {
   error = 0;
   last = full;
+  unfair = false;
   if (!claim()) return true;
   io_step const step = attempt();
   give_up();
