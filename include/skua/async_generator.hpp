@@ -132,7 +132,7 @@ public:
   private:
     async_generator& generator_;
   };
-  // Runs it to its next co_yield. No value: it has ended.
+  // Runs it to its next co_yield. No value: it has ended. Allocates nothing.
   awaiter next() noexcept { return awaiter(*this); }
 
 private:

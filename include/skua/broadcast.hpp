@@ -370,7 +370,8 @@ public:
     }
     static constexpr detail::operation_kind kind{"receive", withdraw};
   };
-  // Waits for the next message. No message: all senders are gone, or close() was called, and everything has been received; or it was disconnected.
+  // Waits for the next message. No message: all senders are gone, or close() was called, and everything has been received; or it was disconnected. Allocates
+  // nothing.
   // Stop: a suspension point; nothing is lost. Errors: usage_error if another task waits at this object; what copying T throws, and then this message
   // is missed; bad_alloc at a branch's first suspension.
   awaiter recv() const {

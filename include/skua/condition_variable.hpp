@@ -69,7 +69,8 @@ public:
   task<> wait(scoped_lock& lock, F condition) {
     while (!condition()) co_await wait(lock);
   }
-  // The same, but for so long at most. What `condition()` says in the end; the mutex is owned again in either case.
+  // The same, but for so long at most. What `condition()` says in the end; the mutex is owned again in either case. Costs two
+  // frames.
   template <class Rep, class Period, class F>
   task<bool> wait_for(scoped_lock& lock, std::chrono::duration<Rep, Period> limit, F condition) {
     bool late = false;

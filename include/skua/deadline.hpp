@@ -51,7 +51,7 @@ inline std::optional<clock::time_point> deadline() noexcept {
 // Awaits `a`, which is stopped at the deadline: as timeout_at(), but it only ever tightens. If an earlier deadline is around it already, it has no effect, and
 // no timer: that one stops it, and throws where it was set.
 //
-// Thread safety, stop, errors: as timeout_at().
+// Thread safety, stop, errors, cost: as timeout_at().
 template <class T>
 auto with_deadline(clock::time_point deadline, task<T> t) {
   return detail::deadline_awaiter<T>(detail::deadline_of(deadline), std::move(t));

@@ -31,7 +31,7 @@ public:
     if (state_.is_done()) std::destroy_at(std::addressof(value_));
   }
 
-  // The value; makes it if nobody has.
+  // The value; makes it if nobody has. A coroutine: costs its frame.
   task<T&> get() {
     bool const makes = co_await detail::once_entry(state_);
     if (makes) {

@@ -153,7 +153,7 @@ public:
   private:
     oneshot_receiver& receiver_;
   };
-  // Waits for the message. None: the sender was dropped without sending. Once.
+  // Waits for the message, allocating nothing. None: the sender was dropped without sending. Once.
   // Stop: a suspension point; nothing is lost, it may be awaited again. Errors: usage_error if it has given its message, or somebody else awaits it;
   // bad_alloc at a branch's first suspension.
   awaiter recv() noexcept { return awaiter(*this); }

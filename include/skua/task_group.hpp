@@ -113,6 +113,7 @@ public:
   // Starts f(started<T>, args...) and waits until it calls its `started` object: until a server listens, say. Gives what it was called with.
   //
   // Stop: a suspension point; the task goes on. Errors: if the task ends before: what it threw; task_stopped; usage_error if it returned. bad_alloc.
+  // Costs a frame and the state of a promise, beside the task.
   //
   //     auto const port = co_await group.start<std::uint16_t>(serve, options);
   template <class T = void, class F, class... Args>
@@ -142,10 +143,10 @@ public:
   bool stop_requested() const noexcept { return state_.parties.stopping() != 0; }
 
   // Waits until no task is left. For the body: a task that waits for its own end waits for ever. Others may be spawned afterwards.
-  // Stop: a suspension point.
+  // Stop: a suspension point. Allocates nothing.
   detail::group_wait join() noexcept { return {state_, false}; }
   // Waits until a task that is spawned now would start at once: with max_concurrency, the back-pressure for a loop that accepts work. In order among
-  // those who wait; a spawn in between may take the place. Stop: a suspension point; also goes on when the group is being stopped.
+  // those who wait; a spawn in between may take the place. Stop: a suspension point; also goes on when the group is being stopped. Allocates nothing.
   detail::group_wait room() noexcept { return {state_, true}; }
 
   // Tasks that were spawned and have not ended.

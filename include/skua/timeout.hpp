@@ -103,7 +103,7 @@ SKUA_INLINE detail::timeout_awaiter<T> timeout(std::chrono::duration<Rep, Period
   return detail::timeout_awaiter<T>(detail::delay_of(d), std::move(t));
 }
 // Of any other awaitable (detail/any_awaitable.hpp): timeout(5s, stream.read_some(b)), timeout(5s, handle). A handle that is moved in is dropped
-// when the time is up, and its task stopped; one that is not is only no longer awaited.
+// when the time is up, and its task stopped; one that is not is only no longer awaited. Costs a frame more.
 template <class Rep, class Period, detail::other_awaitable A>
 auto timeout(std::chrono::duration<Rep, Period> d, A&& a) {
   return timeout(d, detail::as_task(static_cast<A&&>(a)));

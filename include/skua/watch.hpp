@@ -148,6 +148,7 @@ public:
     return awaiter(typename awaiter::parts_type{*this});
   }
   // Waits for a value of which predicate(value) is true, beginning with the one that is there. None: all senders are gone.
+  // A coroutine: costs its frame.
   template <class Predicate>
   task<std::optional<T>> wait_for(Predicate predicate) {
     do {
