@@ -98,6 +98,7 @@ struct model : rl::test_suite<model, 4> {
     inner.make();
     outer->head.store(0, std::memory_order_relaxed);
     inner->head.store(0, std::memory_order_relaxed);
+    for (join* j : {&outer.get(), &inner.get()}) j->within.store(core::walking, std::memory_order_relaxed);   // nobody initialises it
     task.make();
     for (behaviour& w : what) w = static_cast<behaviour>(rl::rand(4));
     a_goes_on_waiting = rl::rand(2);
