@@ -350,6 +350,26 @@ TEST_F(WaitingAllocation, of_generators_and_selects) {
   }, [&] { EXPECT_TRUE(a.try_send(1)); });
 }
 
+TEST_F(WaitingAllocation, of_selects_over_locks_events_and_streams) {
+  skua::mutex m;
+  skua::shared_mutex rw;
+  skua::counting_semaphore s(0);
+  skua::auto_reset_event e;
+  skua::broadcast<int> all(1);
+  auto listener = all.subscribe();
+  skua::watch<int> level(0);
+  auto at = level.subscribe();
+  costs(nothing, [&](probe& p) -> task<> {
+    auto const held = co_await m.lock();
+    auto const written = co_await rw.lock();
+    auto ignored = [](auto&&...) {};
+    p.begin();
+    co_await skua::select(skua::on(m.lock(), ignored), skua::on(rw.lock_shared(), ignored), skua::on(s.acquire(), ignored), skua::on(listener.recv(), ignored),
+                          skua::on(at.changed(), ignored), skua::on(e.wait(), ignored));
+    p.end();
+  }, [&] { e.set(); });
+}
+
 // ---------------------------------------------------------------- scopes: the frames of what runs inside, and a record for each branch that suspends
 
 TEST_F(WaitingAllocation, of_joins_of_branches) {
