@@ -92,6 +92,7 @@ static skua::task<> run(settings const& s) {
   std::atomic<int> gave_up = 0;
   double taken = 0;   // by the one that is stopped, if the stop comes too late
   auto const start = skua::clock::now();
+  // with_task_group keeps the callable until all have ended. NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines)
   co_await skua::with_task_group([&](skua::task_group& group) -> skua::task<> {
     auto reporter = group.spawn(report, std::ref(book));
     std::vector<skua::child_handle<>> waiting;

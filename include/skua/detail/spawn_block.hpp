@@ -178,7 +178,7 @@ spawn_block<T, Call>* make_task(task_origin const& origin, F&& f, Args&&... args
       }
     } call_guard{b};
     embedding place(*b, reinterpret_cast<char*>(static_cast<task_header*>(b)) + frame_offset<block>, room);
-    frame = b->call(f).release_checked();
+    frame = b->call(f).release_checked();   // NOLINT(bugprone-use-after-move): what call did not keep is a pointer
     if (std::uint32_t const used = place.settle(frame); used > room) learned.store(used, std::memory_order_relaxed);
     call_guard.b = nullptr;
   }

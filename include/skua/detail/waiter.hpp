@@ -122,7 +122,6 @@ public:
   }
 
 protected:
-  explicit sync_awaiter(operation_kind const& k) noexcept : waiter(k) {}
   // For a branch of a select, which is derived from the awaiter.
   spin_lock<>& its_lock() noexcept { return self().lock(); }
   bool take_now(waiter_ring&) noexcept { return self().take(); }
@@ -137,6 +136,8 @@ protected:
   }
 
 private:
+  friend Awaiter;
+  explicit sync_awaiter(operation_kind const& k) noexcept : waiter(k) {}
   Awaiter& self() noexcept { return static_cast<Awaiter&>(*this); }
 };
 
