@@ -83,21 +83,44 @@ struct final_awaiter {
 SKUA_NOINLINE void* allocate_embedded(std::size_t size);
 SKUA_NOINLINE void release_embedded(void* frame) noexcept;
 
+// Locals are destroyed after `co_return v`: if a destructor throws, `v` is in its place already, and has to go before anything else is written there: the
+// failure, or, if the body has caught it, another value, or that it was stopped. Only a value with a destructor needs to be remembered for that.
 template <class T>
 struct promise_result : promise_base {
+  promise_result() noexcept = default;
+  ~promise_result()
+    requires std::is_trivially_destructible_v<T>
+  = default;
+  ~promise_result() {
+    if (tl.destroying) [[unlikely]] take_back();   // stopped
+  }
   template <class U = T>
     requires std::constructible_from<T, U>
   SKUA_INLINE void return_value(U&& v) noexcept(std::is_nothrow_constructible_v<T, U>) {
+    take_back();
     ::new (out) T(std::forward<U>(v));
+    if constexpr (!std::is_trivially_destructible_v<T>) returned_.yes = true;
   }
+  SKUA_INLINE void take_back() noexcept {
+    if constexpr (!std::is_trivially_destructible_v<T>)
+      if (std::exchange(returned_.yes, false)) [[unlikely]] static_cast<T*>(out)->~T();
+  }
+
+private:
+  struct remembered {
+    bool yes = false;
+  };
+  [[no_unique_address]] std::conditional_t<std::is_trivially_destructible_v<T>, unit, remembered> returned_;
 };
 template <class T>
 struct promise_result<T&> : promise_base {
   void return_value(T& v) noexcept { ::new (out) reference_box<T&>{std::addressof(v)}; }
+  void take_back() const noexcept {}
 };
 template <>
 struct promise_result<void> : promise_base {
   void return_void() const noexcept {}
+  void take_back() const noexcept {}
 };
 
 template <class T>
@@ -108,6 +131,7 @@ struct task_promise : promise_result<T> {
   void unhandled_exception() noexcept {
     // The body's own handler is there as well while its locals are destroyed by a stop.
     if (tl.destroying) [[unlikely]] terminate_in_unwinding();
+    this->take_back();
     if ((this->up & tag::mask) == tag::call)
       static_cast<call_slot<T>*>(this->out)->fail();
     else
@@ -172,7 +196,8 @@ private:
 //
 // Thread safety: a task object belongs to one thread at a time.
 // Stop: awaiting a child is no suspension point; the stop is seen by the leaf operation that the child awaits (S1).
-// Errors: what the coroutine throws is rethrown by co_await. Awaiting a task that was moved from, or awaited before: usage_error.
+// Errors: what the coroutine throws is rethrown by co_await; what a local's destructor throws behind `co_return v` as well, and v is destroyed. A parameter's
+// destructor must not throw. Awaiting a task that was moved from, or awaited before: usage_error.
 // Lifetime: destroying a task that has not started destroys its frame.
 //
 //     skua::task<int> square(int n) {
