@@ -39,12 +39,16 @@ SKUA_INLINE detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> d
   return detail::sleep_awaiter(detail::delay_of(d));
 }
 // Until a time of skua::clock, or of std::chrono::steady_clock or system_clock (converted once, in the call: later changes of the system clock are not seen).
+// What has passed, time_point::min() included, yields once; what is 146 years or more behind the clock's epoch, time_point::max() included, never comes.
 template <class Clock, class Duration>
 detail::sleep_awaiter sleep_until(std::chrono::time_point<Clock, Duration> t) noexcept {
+  std::int64_t const ns = detail::ns_at_most(t.time_since_epoch());   // t - now() may overflow, and so may the conversion of either
+  if (ns >= detail::most_ns) return detail::sleep_awaiter(detail::timer_never_ns);
   if constexpr (std::same_as<Clock, clock>) {
-    return detail::sleep_awaiter(detail::deadline_of(t));
-  } else {
-    return detail::sleep_awaiter(detail::deadline_from_now(detail::delay_of(t - Clock::now())));
+    return detail::sleep_awaiter(ns < 0 ? 0 : static_cast<std::uint64_t>(ns));
+  } else {   // the difference fits: both lie between -most_ns and most_ns
+    std::chrono::nanoseconds const delay(ns - detail::ns_at_most(Clock::now().time_since_epoch()));
+    return detail::sleep_awaiter(detail::deadline_from_now(detail::delay_of(delay)));
   }
 }
 

@@ -91,6 +91,42 @@ TEST_F(Sleep, until_a_time_of_any_clock) {
   rt.block_on(body);
 }
 
+// A clock whose epoch is in the future.
+struct countdown {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<countdown>;
+  static time_point now() noexcept { return time_point(-1h); }
+};
+
+TEST_F(Sleep, until_the_ends_of_time_of_any_clock) {
+  auto body = []() -> task<> {
+    auto const begin = skua::clock::now();
+    auto past_and_never = []<class T>(T) -> task<> {
+      co_await skua::sleep_until(T::min());
+      try {
+        co_await skua::timeout(24h, skua::sleep_until(T::max()));
+        ADD_FAILURE() << "max() has come";
+      } catch (skua::timeout_error const&) {
+      }
+    };
+    co_await past_and_never(skua::clock::time_point());
+    co_await past_and_never(std::chrono::steady_clock::time_point());
+    co_await past_and_never(std::chrono::system_clock::time_point());
+    co_await past_and_never(std::chrono::time_point<std::chrono::system_clock, std::chrono::hours>());
+    co_await past_and_never(std::chrono::time_point<skua::clock, std::chrono::seconds>());
+    co_await past_and_never(countdown::time_point());
+    EXPECT_EQ(skua::clock::now() - begin, 6 * 24h);
+    co_await skua::sleep_until(countdown::now() + 10s);
+    EXPECT_EQ(skua::clock::now() - begin, 6 * 24h + 10s);
+    auto const later = std::chrono::ceil<std::chrono::hours>(skua::clock::now()) + 1h;   // coarser than the clock
+    co_await skua::sleep_until(later);
+    EXPECT_EQ(skua::clock::now(), later);
+  };
+  rt.block_on(body);
+}
+
 TEST_F(Sleep, of_many_end_in_the_order_of_their_deadlines) {
   skua::runtime one({.workers = 1, .backend = "virtual"});
   std::vector<int> order;
@@ -161,13 +197,20 @@ TEST_F(Sleep, checks_for_a_stop_on_entry__S1) {
 }
 
 TEST_F(Sleep, a_hundred_thousand_at_once) {
-  auto body = []() -> task<> {
+  std::atomic<int> on_time = 0;
+  auto body = [&]() -> task<> {
+    auto const begin = skua::clock::now();
+    auto sleeps = [&on_time, begin](int n) -> task<> {
+      auto const d = std::chrono::microseconds(5'000'000 + n % 5000);
+      co_await skua::sleep_until(begin + d);
+      if (skua::clock::now() == begin + d) ++on_time;
+    };
     std::vector<task<>> all;
-    for (int i = 0; i < 100'000; ++i)
-      all.push_back([](int n) -> task<> { co_await skua::sleep_for(std::chrono::microseconds(1 + n % 5000)); }(i));
+    for (int i = 0; i < 100'000; ++i) all.push_back(sleeps(i));
     co_await skua::when_all(std::move(all));
   };
   rt.block_on(body);
+  EXPECT_EQ(on_time, 100'000);
 }
 
 // Real time: never early, and not absurdly late on a machine that is busy.
