@@ -3,6 +3,7 @@
 #include "io/epoll_driver.hpp"
 #include "io/descriptor.hpp"
 #include "skua/detail/config.hpp"
+#include <bit>
 #include <cerrno>
 #include <ctime>
 #include <sched.h>
@@ -113,11 +114,12 @@ int epoll_driver::fetch(std::uint64_t timeout_ns, epoll_event* events) noexcept 
 
 // True: something came.
 bool epoll_driver::harvest(std::uint64_t timeout_ns, ready_list& out, bool consume_kick) noexcept {
-  static_assert(2 * most_events < ready_list::capacity, "ready I/O leaves room for timers");
+  static_assert(2 * most_events < ready_list::capacity - ready_list::for_timers, "ready I/O leaves room for event sources, and these for timers");
   SKUA_DCHECK(out.size() == 0, "a wait starts with an empty list");
   epoll_event events[most_events];
   int const n = fetch(timeout_ns, events);
   bool alarm = false;
+  unsigned sources = 0;   // a bit each: they come last, for they fill the list
   for (int i = 0; i != n; ++i) {
     std::uint64_t const data = events[i].data.u64;
     if (data < first_special) [[likely]] {
@@ -125,12 +127,13 @@ bool epoll_driver::harvest(std::uint64_t timeout_ns, ready_list& out, bool consu
     } else if (data == alarm_data) {
       alarm = true;
     } else if (data != kick_data) {
-      sources_[data - source_data].load(std::memory_order_acquire)->on_event(out);
+      sources |= 1u << (data - source_data);
     } else if (consume_kick) {   // INV-IO-2
       std::uint64_t kicks;
       [[maybe_unused]] ssize_t const r = ::read(kick_fd_, &kicks, sizeof kicks);
     }
   }
+  for (; sources != 0; sources &= sources - 1) sources_[std::countr_zero(sources)].load(std::memory_order_acquire)->on_event(out);
   if (alarm) host_->expire_timers(now_ns(), out);
   return n != 0;
 }

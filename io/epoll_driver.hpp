@@ -56,8 +56,8 @@ namespace skua::detail {
 // Something with a descriptor that is neither a socket nor a timer: the completion queue of io_uring.
 class event_source {
 public:
-  // By whoever harvests: the descriptor has become readable since the last time. It must come to an end, and may add to `out` what it has room for; the
-  // rest goes through driver_host::submit().
+  // By whoever harvests: the descriptor has become readable since the last time. It must come to an end, and may add to `out` while that has room for
+  // sources; the rest goes through driver_host::submit(), or waits for another event, which the source sees to.
   virtual void on_event(ready_list& out) noexcept = 0;
 
 protected:

@@ -57,7 +57,10 @@ struct file_request : operation, blocking_job {
 
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h);
-  std::int64_t await_resume() const noexcept { return result; }
+  std::int64_t await_resume() const noexcept {
+    engine->resumed();
+    return result;
+  }
 
   // Is it to be awaited once more? The ring may give up what a thread would go on with (no memory, a descriptor in non-blocking mode).
   [[nodiscard]] bool again() noexcept;

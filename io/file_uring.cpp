@@ -158,6 +158,7 @@ void file_uring::submit_to_ring(file_request& r) {
 }
 
 bool file_uring::hand_over_locked(file_request& r) noexcept {
+  SKUA_CHECK(tl.words != nullptr, "D9: only workers hand requests to the kernel");
   io_uring_sqe const e = entry_for(r);
   in_kernel_.fetch_add(1, std::memory_order_seq_cst);
   SKUA_TO_KERNEL(&r);
@@ -227,14 +228,13 @@ item file_uring::next_woken() noexcept {
 void file_uring::on_event(ready_list& out) noexcept {
   {
     std::lock_guard const lock(harvest_lock_);
-    while (!out.full()) {
+    while (out.has_room_for_sources()) {
       item const x = next_woken();
       if (x == 0) break;
       out.add(x);
     }
   }
-  if (waiting_count_.load(std::memory_order_seq_cst) != 0) submit_waiting();   // INV-RING-3
-  if (out.full()) ::eventfd_write(event_, 1);
+  if (!out.has_room_for_sources()) ::eventfd_write(event_, 1);
 }
 
 // On a worker, beside the driver.
@@ -250,7 +250,7 @@ void file_uring::harvest_here() noexcept {
     for (std::size_t i = 0; i != count; ++i) schedule(*tl.owner, woken[i]);
     if (count != std::size(woken)) break;
   }
-  if (waiting_count_.load(std::memory_order_seq_cst) != 0) submit_waiting();
+  resumed();
 }
 
 } // namespace skua::detail

@@ -10,12 +10,15 @@
 //     submit     in_flight set; counted; then to the kernel, or into waiting_ if the kernel has as many as there is room for completions
 //     withdraw   from waiting_: taken back. From the kernel: asked to give it up (IORING_OP_ASYNC_CANCEL), the completion decides (S4, S7)
 //     harvest    result written, in_flight cleared, counted down; complete(); from then on it may be gone
+//     resumed    on a worker: what waits for room is handed to the kernel now. A harvester that is no worker leaves it at that: a system call may copy the
+//                whole piece, and submission_lock_ is held over it, so neither is for the I/O thread (D9)
 // INV-RING-1  At most max_in_kernel_ requests are in the kernel, and whoever asks for one to be given up harvests afterwards: completions do not
 //             overflow (and if they did, the kernel would keep them: IORING_FEAT_NODROP).
 // INV-RING-2  Whoever submits an entry holds submission_lock_ until the kernel has taken it, so a request to give up cannot be taken later than when
 //             withdraw() returns, that is, while the request it names is still alive: it never hits another one at the same address.
-// INV-RING-3  If a request waits, a completion is still to be harvested, or somebody is about to submit it. Submitter: waiting_count_ + 1, read
-//             in_kernel_. Harvester: in_kernel_ - 1, read waiting_count_. All seq_cst, so one of them sees the other.
+// INV-RING-3  If a request waits, a completion is still to be harvested, or what it completed is to be resumed, or somebody is about to submit the one that
+//             waits. Submitter: waiting_count_ + 1, read in_kernel_. Harvester: in_kernel_ - 1; whoever is resumed (or the harvester, on a worker)
+//             reads waiting_count_ behind that. All seq_cst, so one of them sees the other.
 //
 // ThreadSanitizer does not see the kernel: the ring is annotated at submit and at harvest.
 #pragma once
@@ -40,6 +43,9 @@ public:
   char const* name() const noexcept override { return "io_uring"; }
   void submit(file_request& r) override;
   [[nodiscard]] bool withdraw(file_request& r) noexcept override;
+  void resumed() noexcept override {
+    if (waiting_count_.load(std::memory_order_seq_cst) != 0) submit_waiting();   // INV-RING-3
+  }
   std::size_t in_flight() const noexcept override { return in_flight_.load(std::memory_order_acquire) + threads_.in_flight(); }
 
   // For the driver to watch.

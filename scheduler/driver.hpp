@@ -16,9 +16,10 @@ inline constexpr std::uint64_t forever_ns = ~std::uint64_t{0};
 // Runnable items that one wait produced, in order. Fixed capacity: a wait is bounded.
 class ready_list {
 public:
-  static constexpr std::size_t capacity = 256;
+  static constexpr std::size_t capacity = 256, for_timers = 64;   // the part that event sources leave to the timers that are due (D11)
   void add(item x) noexcept { items_[count_++] = x; }
   bool full() const noexcept { return count_ == capacity; }
+  bool has_room_for_sources() const noexcept { return room() > for_timers; }
   std::size_t room() const noexcept { return capacity - count_; }
   std::size_t size() const noexcept { return count_; }
   item const* begin() const noexcept { return items_; }

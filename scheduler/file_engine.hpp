@@ -21,6 +21,8 @@ public:
   virtual void submit(file_request& r) = 0;
   // On a worker, for a stop. True: the request has not begun and never will. False: it completes, perhaps earlier with ECANCELED (S7).
   [[nodiscard]] virtual bool withdraw(file_request& r) noexcept = 0;
+  // On a worker: a request that was submitted here has completed, and what awaits it goes on.
+  virtual void resumed() noexcept {}
   // Requests that have been submitted and not completed. Virtual time must not jump while there are any.
   virtual std::size_t in_flight() const noexcept = 0;
 };

@@ -26,7 +26,7 @@ using skua::detail::ready_list;
 class played_host final : public skua::detail::driver_host {
 public:
   std::atomic<bool> held{false};
-  std::atomic<int> expired{0}, submitted{0}, ticks{0};
+  std::atomic<int> expired{0}, submitted{0}, ticks{0}, without_room{0};
   std::atomic<std::uint64_t> tick_interval_ns{forever_ns};
   epoll_driver* driver = nullptr;
 
@@ -37,7 +37,10 @@ public:
   std::uint64_t outside_work() const noexcept override { return 0; }
   void submit(item const*, std::size_t n, bool) noexcept override { submitted += static_cast<int>(n); }
   std::uint64_t expire_timers(std::uint64_t, ready_list& out) noexcept override {
-    out.add(1);
+    if (out.full())
+      ++without_room;
+    else
+      out.add(1);
     ++expired;
     return forever_ns;
   }
@@ -158,6 +161,32 @@ TEST_F(EpollDriver, events_go_to_the_holder_that_waits) {
   announcer.join();
   EXPECT_EQ(source.events, 1);
   EXPECT_EQ(d.statistics().harvested, 0u);
+}
+
+// D11: a source that has more than the list takes is ready before another one and the timers.
+TEST_F(EpollDriver, an_event_source_that_has_much_leaves_room_for_others_and_for_timers) {
+  struct greedy final : skua::detail::event_source {
+    void on_event(ready_list& out) noexcept override {
+      while (out.has_room_for_sources()) out.add(3);
+    }
+  } much;
+  counter ready;
+  auto& d = make();
+  d.watch(ready.fd, much);
+  d.watch(source.fd, source);
+  d.start(host);
+  hold();
+  settle();
+  ready.announce();
+  source.announce();
+  d.set_alarm(1);
+  ready_list out;
+  while (host.expired == 0 || source.events == 0) {
+    out.clear();
+    d.before_wait();
+    d.wait(5'000'000'000, out);
+  }
+  EXPECT_EQ(host.without_room, 0);
 }
 
 TEST_F(EpollDriver, events_go_to_the_io_thread_when_nobody_holds_the_role) {

@@ -13,10 +13,12 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <gtest/gtest.h>
 #include <linux/io_uring.h>
 #include <memory>
+#include <sched.h>
 #include <string>
 #include <sys/syscall.h>
 #include <system_error>
@@ -165,6 +167,35 @@ TEST_F(FileUring, requests_that_wait_can_be_stopped) {
     rt.block_on(sync_by_many(directory_ + "/f", true, &done));
     EXPECT_GE(done, 100);
   }
+}
+
+// D9: handing a request over may copy it whole, and waits for whoever does so just now. The only worker is busy while the I/O thread harvests.
+TEST_F(FileUring, the_io_thread_submits_nothing) {
+  skua::runtime rt({.workers = 1, .files = "io_uring"});
+  constexpr std::size_t in_kernel = 3, waiting = 2, all = in_kernel + waiting;
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  static constexpr auto read_one = [](int fd) -> task<std::int64_t> {
+    char c;
+    skua::detail::file_request r(skua::detail::file_action::read);
+    r.fd = fd;
+    r.buffer = &c;
+    r.length = 1;
+    r.offset = ~std::uint64_t{0};   // a pipe has none
+    co_return co_await r;
+  };
+  rt.block_on([](int from, int to) -> task<> {
+    auto& engine = skua::detail::files_of(*skua::detail::tl.owner);
+    std::vector<skua::join_handle<std::int64_t>> readers;
+    for (std::size_t i = 0; i != all; ++i) readers.push_back(skua::spawn(read_one, from));
+    while (engine.in_flight() != all) co_await skua::this_task::yield();
+    EXPECT_EQ(::write(to, "abc", in_kernel), static_cast<ssize_t>(in_kernel));
+    while (engine.in_flight() != waiting) ::sched_yield();   // the I/O thread has them all, and none of the others was begun (it would abort)
+    EXPECT_EQ(::write(to, "de", waiting), static_cast<ssize_t>(waiting));
+    for (auto& r : readers) EXPECT_EQ(co_await r, 1);
+  }, ends[0], ends[1]);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 } // namespace
