@@ -264,23 +264,14 @@ std::coroutine_handle<> finish_root(std::uintptr_t up) noexcept {
   tl.current = nullptr;   // the root's frame is gone, but destructors of the callable and of the result may ask for the running task
   group_state* const group = h.kind->drop_call != nullptr ? h.kind->drop_call(&h) : nullptr;
   using state = task_state<real_sync>;
-  if (h.state.is_detached()) {   // it is alive until its result is gone, or its failure reported: a clean shutdown comes after that
-    if (attention()) [[unlikely]] note_end(h);
-    h.kind->destroy(&h);
-    worker_counters::add(tl.counters.ended);
-    std::atomic_signal_fence(std::memory_order_seq_cst);   // for the compiler alone: the count before the look (INV-QUIET-1)
-    if (attention()) [[unlikely]] tl.owner->look_if_quiet();
-    if (group != nullptr) [[unlikely]] group->leave();   // S13
-    return next_or_loop(next_local());
-  }
-  worker_counters::add(tl.counters.ended);
-  std::atomic_signal_fence(std::memory_order_seq_cst);   // as above
-  if (attention()) [[unlikely]] {
-    note_end(h);
-    tl.owner->look_if_quiet();
-  }
-  state::word const was = h.state.end();   // INV-TASK-4, 5: unless it was detached just now, the block may be gone from here on
-  if (was == state::detached) h.kind->destroy(&h);
+  if (attention()) [[unlikely]] note_end(h);
+  state::word const was = h.state.finish([] { worker_counters::add(tl.counters.ended); }, [&h] { h.kind->destroy(&h); },
+                                         [] {
+                                           worker_counters::add(tl.counters.gone);
+                                           // For the compiler alone: the count before the look (INV-QUIET-1).
+                                           std::atomic_signal_fence(std::memory_order_seq_cst);
+                                           if (attention()) [[unlikely]] tl.owner->look_if_quiet();
+                                         });
   if (group != nullptr) [[unlikely]] group->leave();   // S13: behind the result
   if (was == state::running || was == state::detached) return next_or_loop(next_local());
   if (was & state::thread_waits) {

@@ -6,8 +6,8 @@
 //     3  wait                      until none is left, or the limit has passed: survivors are reported. The destructor goes on waiting (S22)
 //     4  join                      workers, driver (I/O thread), blocking threads
 //
-// INV-SHUTDOWN-1  No task is alive if the sum of the tasks that ended, read first, equals the sum of those that were spawned, read second: both only
-//                 grow, and spawning from outside is closed (scheduler::quiescent()).
+// INV-SHUTDOWN-1  No task is alive if the sum of the tasks that are gone (INV-TASK-6), read first, equals the sum of those that were spawned, read second:
+//                 both only grow, and spawning from outside is closed (scheduler::quiescent()).
 // INV-SHUTDOWN-2  Who spawns from outside says so (entering_) before it looks at accepting_; who closes looks at entering_ afterwards: seq_cst. So a task
 //                 from outside is counted before quiescent() is asked, or refused.
 // INV-SHUTDOWN-3  One walk over all tasks is enough, or a chain of tasks that spawn each other would stay ahead of it for ever. `ending_` and attention are

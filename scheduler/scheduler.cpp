@@ -71,7 +71,7 @@ void copy(worker_counters const& from, worker_counters& to) noexcept {
   auto const one = [](std::atomic<std::uint64_t> const& a, std::atomic<std::uint64_t>& b) {
     b.store(a.load(std::memory_order_relaxed), std::memory_order_relaxed);
   };
-  one(from.spawned, to.spawned), one(from.ended, to.ended), one(from.polls, to.polls);
+  one(from.spawned, to.spawned), one(from.ended, to.ended), one(from.gone, to.gone), one(from.polls, to.polls);
   one(from.steals, to.steals), one(from.stolen_items, to.stolen_items), one(from.wakes, to.wakes);
   one(from.parks, to.parks), one(from.naps, to.naps), one(from.injected, to.injected);
   one(from.timers_armed, to.timers_armed), one(from.timers_fired, to.timers_fired);

@@ -3,7 +3,8 @@
 // that waits for it, or somebody who drops the handle at once. Thread 0 spawns and owns, 1 is the worker that runs the task, 2 stops the
 // joiner, 3 enumerates the blocks.
 // Checked: INV-TASK-1 (an enumerator that finds a live task finds its header complete), INV-TASK-4 (the block is freed once, when both are through with
-// it), INV-TASK-5 (whoever waits is told once, with the result; nobody is told who has withdrawn), S4, S11, S12.
+// it), INV-TASK-5 (whoever waits is told once, with the result; nobody is told who has withdrawn), INV-TASK-6 (what thread 3 sees as gone is freed, or the
+// owner's), S4, S11, S12.
 // runs: random 500000, bound2
 #include "relacy_sync.hpp"
 #include "skua/detail/stop_core.hpp"
@@ -31,10 +32,11 @@ struct model : rl::test_suite<model, 4> {
   mortal<core::operation> op[2];
   mortal<core::record> home[2];          // of the joiner; the second awaits when the first was stopped
   mortal<waiter_t> waiter;
-  relacy_sync::atomic<int> queued{0}, dropped{0};
+  relacy_sync::atomic<int> queued{0}, dropped{0}, gone{0};
   owner what = joins;
   bool ends_when_dropped = false;        // or else a stop that is never granted would go unnoticed
-  int freed = 0, told[2] = {}, unwound = 0, thread_told = 0, released = 0;
+  bool is_free = false, freed_by_task = false, gone_too_early = false;
+  int freed = 0, counted = 0, told[2] = {}, unwound = 0, thread_told = 0, released = 0;
 
   void before() {
     block.make().state.close();
@@ -42,6 +44,7 @@ struct model : rl::test_suite<model, 4> {
     home[1].make();
     queued.store(0, std::memory_order_relaxed);
     dropped.store(0, std::memory_order_relaxed);
+    gone.store(0, std::memory_order_relaxed);
     what = static_cast<owner>(rl::rand(4));
     ends_when_dropped = (what == joins || what == drops) && rl::rand(2);
   }
@@ -54,10 +57,13 @@ struct model : rl::test_suite<model, 4> {
     RL_ASSERT(block->header == 5);
     while (ends_when_dropped && dropped.load(std::memory_order_relaxed) == 0) wait.pause();
     block->result = 42;
-    if (block->state.is_detached()) return free_block();
-    std::uintptr_t const was = block->state.end();
-    if (was == task_state::running) return;
-    if (was == task_state::detached) return free_block();
+    std::uintptr_t const was = block->state.finish([this] { ++counted; },
+                                                   [this] {
+                                                     freed_by_task = true;
+                                                     free_block();
+                                                   },
+                                                   [this] { gone.store(1, std::memory_order_release); });
+    if (was == task_state::running || was == task_state::detached) return;
     if (was & task_state::thread_waits) {
       auto& w = *reinterpret_cast<waiter_t*>(was & ~task_state::thread_waits);
       w.signal.store(1, std::memory_order_release);
@@ -73,6 +79,7 @@ struct model : rl::test_suite<model, 4> {
     block->result = 0;   // races with whoever is not through with it
     block->owner = 0;
     block->state.close();
+    is_free = true;
   }
 
   // ---- the owner
@@ -159,12 +166,16 @@ struct model : rl::test_suite<model, 4> {
     if (index == 2) {
       sink s{*this};
       core::request(home[0].get(), s);
+    } else if (gone.load(std::memory_order_acquire) == 1) {
+      gone_too_early = !is_free;   // unless the owner frees it
     } else if (!block->state.ended()) {
       RL_ASSERT(block->header == 5);
     }
   }
 
   void after() {
+    RL_ASSERT(counted == 1 && gone.load(std::memory_order_relaxed) == 1);
+    RL_ASSERT(!(gone_too_early && freed_by_task));
     RL_ASSERT(freed == 1 && released == 1);
     RL_ASSERT(block->state.ended());
     RL_ASSERT(thread_told == (what == waits_as_thread));

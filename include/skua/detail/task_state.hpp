@@ -14,7 +14,7 @@
 //   running               detached        release, the handle's owner      the task runs on
 //   done                  (done)          release                          the owner frees the block
 //   detached              (detached)      is_detached, the task            it frees the block: nobody else has it
-//   any                   done            end, the task; its one RMW       the caller tells whom it finds there
+//   any                   done            finish, the task; its one RMW    the caller tells whom it finds there
 //   (free: done)          running         open, the spawner                the header is complete
 //   done                  done            close, who frees the block       INV-TASK-1
 //
@@ -22,8 +22,10 @@
 // the other side of both.
 //
 // INV-TASK-1  The state of a free block is `done`, from before the block is freed until the next task's header is complete.
-// INV-TASK-4  Exactly one of release() and the task's end (is_detached(), then end()) finds that the other has happened, and frees the block.
-// INV-TASK-5  An operation or thread that has registered is told once, by end(), unless withdraw() took it back.
+// INV-TASK-4  Exactly one of release() and finish() finds that the other has happened, and frees the block.
+// INV-TASK-5  An operation or thread that has registered is told once, by who called finish(), unless withdraw() took it back.
+// INV-TASK-6  A task counts as gone when nothing of it is left, or only what its handle's owner frees: a clean shutdown comes behind the destructor of a result
+//             that nobody wants, and behind the report of a failure.
 //
 // Thread safety: one owner (the handle's) and the task itself; ended() from anywhere while the block is the task's.
 #pragma once
@@ -66,15 +68,32 @@ public:
     SKUA_CHECK(seen == done, "a join_handle was dropped while it was being awaited");
     return true;
   }
-  // The task, before end(). acquire: pairs with release(): the owner's last use.
-  bool is_detached() const noexcept { return word_.load(std::memory_order_acquire) == detached; }
-  // The task has ended. Returns what was there; after anything but `detached` the block may be gone.
+  // The task has ended; `ended()` counts it, before anybody is told. `destroy()` frees the block, unless that is left to the owner of its handle; then `gone()`
+  // (INV-TASK-6). Returns what was there: whom to tell. The block is gone, or may be.
+  template <class Ended, class Destroy, class Gone>
+  [[nodiscard]] SKUA_INLINE word finish(Ended ended, Destroy destroy, Gone gone) noexcept {
+    if (is_detached()) {
+      destroy();
+      ended();
+      gone();
+      return detached;
+    }
+    ended();
+    word const was = end();
+    if (was == detached) [[unlikely]] destroy();   // its handle was dropped just now
+    gone();
+    return was;
+  }
+  // Of a task that nobody has a handle of yet.
   [[nodiscard]] SKUA_INLINE word end() noexcept { return word_.exchange(done, std::memory_order_acq_rel); }
 
   void open() noexcept { word_.store(running, std::memory_order_release); }   // INV-TASK-1; release: the header, to an enumerator
   void close() noexcept { word_.store(done, std::memory_order_release); }     // INV-TASK-1
 
 private:
+  // Before end(). acquire: pairs with release(): the owner's last use.
+  bool is_detached() const noexcept { return word_.load(std::memory_order_acquire) == detached; }
+
   typename Sync::template atomic<word> word_{running};
 };
 

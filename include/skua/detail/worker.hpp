@@ -45,7 +45,8 @@ struct alignas(64) scheduler_words {
 
 // Counters of one worker: written by it alone (plain additions), read by metrics() at any time.
 struct worker_counters {
-  std::atomic<std::uint64_t> spawned{0}, ended{0};   // tasks; sums over all workers tell whether any is alive
+  std::atomic<std::uint64_t> spawned{0}, ended{0};   // tasks
+  std::atomic<std::uint64_t> gone{0};                // those that left nothing behind (INV-TASK-6); sums over all workers tell whether any is alive
   std::atomic<std::uint64_t> polls{0};               // items run from the worker loop
   std::atomic<std::uint64_t> steals{0}, stolen_items{0}, wakes{0}, parks{0}, naps{0}, injected{0};
   std::atomic<std::uint64_t> timers_armed{0}, timers_fired{0}, io_polls{0}, io_events{0};
