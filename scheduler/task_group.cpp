@@ -60,6 +60,7 @@ void group_state::adopt(group_member& m, task_header& h) noexcept {
   m.group = nullptr;
   end_unstarted(h, static_cast<stop_reason>(parties.stopping()));
   worker_counters::add(tl.counters.ended);
+  worker_counters::add(tl.counters.gone);
 }
 
 // What leave() and after_stop() leave to the caller. Not of the group any more.
@@ -88,6 +89,22 @@ void group_state::leave() noexcept {
   if (!d.last) return fulfil(d);
   stop_sink sink(*tl.owner);
   settle_elsewhere(*join_, sink);   // INV-GROUP-1
+}
+
+// The errand lies in the injection queue until whoever came has spawned, or gone to do something else; a worker that is idle may be quicker: then
+// the next one comes too early, and what he spawns waits for its turn.
+void group_state::came() noexcept {
+  if (!parties.came()) return;
+  stop_sink sink(*owner_);
+  sink.do_errand(pass_errand_);
+}
+
+void group_state::run_pass(errand& e) noexcept {
+  group_state& g = *reinterpret_cast<group_state*>(reinterpret_cast<char*>(&e) - offsetof(group_state, pass_errand_));
+  group_parties::duties const d = g.parties.pass();
+  if (!d.last) return fulfil(d);
+  stop_sink sink(*tl.owner);
+  settle_elsewhere(*g.join_, sink);   // INV-GROUP-1
 }
 
 bool group_state::body_arrived(special_join& j) noexcept {

@@ -146,7 +146,8 @@ public:
   // Stop: a suspension point. Allocates nothing.
   detail::group_wait join() noexcept { return {state_, false}; }
   // Waits until a task that is spawned now would start at once: with max_concurrency, the back-pressure for a loop that accepts work. In order among
-  // those who wait; a spawn in between may take the place. Stop: a suspension point; also goes on when the group is being stopped. Allocates nothing.
+  // those who wait; a spawn in between may take the place, and who waited need not use it: then the next one comes. Stop: a suspension point; also goes on
+  // when the group is being stopped. Allocates nothing.
   detail::group_wait room() noexcept { return {state_, true}; }
 
   // Tasks that were spawned and have not ended.

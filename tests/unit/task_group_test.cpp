@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // with_task_group (S13): how it ends on every path, failures, limits, start, handles. Virtual time. tests/model/group_model.cpp has the protocol;
 // task_group_stop_test.cpp has stops.
+#include "skua/event.hpp"
 #include "skua/runtime.hpp"
 #include "skua/task_group.hpp"
 #include "skua/time.hpp"
+#include "skua/when_all.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
@@ -358,6 +360,24 @@ TEST_P(TaskGroup, room_makes_the_spawner_wait) {
       EXPECT_EQ(skua::clock::now() - begin, 2s);
     });
     EXPECT_EQ(skua::clock::now() - begin, 3s);
+  };
+  rt.block_on(body);
+}
+
+// INV-GROUP-6: the place that one does not use is the next one's, although no other task leaves.
+TEST_P(TaskGroup, who_waited_for_room_and_spawns_nothing_lets_the_next_one_go_on) {
+  auto body = []() -> task<> {
+    co_await skua::with_task_group({.max_concurrency = 1}, [&](task_group& g) -> task<> {
+      g.spawn(after, 1s, 0);
+      skua::event last;
+      auto waits = [&](bool is_last) -> task<> {
+        co_await g.room();
+        EXPECT_EQ(g.size(), 0u);
+        if (is_last) last.set();
+        co_await last.wait();
+      };
+      co_await skua::timeout(1h, skua::when_all(waits(false), waits(false), waits(false), waits(true)));
+    });
   };
   rt.block_on(body);
 }

@@ -14,6 +14,7 @@
 //   untold     list of the tasks that have not heard of the stop          told: the others, once it is stopping
 //   waiting    queue of the tasks that are not started yet; a task in it is in `untold` or `told` as well
 //   want_end   operations that wait for all tasks to end (join)           want_room: for a place below the limit (room)
+//   coming     of those that waited for room: taken out of the list, and not running yet      passing: an errand is under way that looks for room again
 //
 //   from                      to                                who
 //   not stopping              +1 party, live; untold            join: a party
@@ -23,6 +24,8 @@
 //   any                       -1 party, live                    leave: its worker, when nothing of it is left, or only what its handle keeps
 //   stopping                  +1 party                          add_errand: a party that has not told all, for the rest
 //   any                       -1 party                          arrive: the body, an errand
+//   coming                    -1; passing, +1 party             came: who waited for room goes on; there is room behind him, and others wait
+//   passing                   not passing, -1 party             pass: that errand, when he has had the time to spawn: if he did not, the next one comes
 //
 // INV-GROUP-1  Exactly one party brings `parties` to 0, and it is the last to touch the group: it goes on with the parent.
 // INV-GROUP-2  Every task that has joined hears of the stop exactly once, or is forgotten before: both happen under the lock that tell() holds, and nobody
@@ -31,6 +34,8 @@
 // INV-GROUP-4  A sleeper is completed exactly once, by whoever takes it out of the list; or its stop takes it out (withdraw).
 // INV-GROUP-5  An errand is counted before it is queued; begin_stop() from outside counts one only while somebody else is a party, so it cannot
 //              revive a group that has ended.
+// INV-GROUP-6  Whenever the lock is free and the group is not stopping: if there is room and somebody waits for it, somebody is coming or an errand is passing.
+//              Who was woken need not spawn, so a place is not his: without that, those behind him would sleep until the next task leaves.
 #pragma once
 #include "spin_lock.hpp"
 #include "sync.hpp"
@@ -145,6 +150,22 @@ public:
     return {false, start, take_sleepers()};
   }
 
+  // Who waited for room and was taken out of the list: when he goes on. True: an errand is counted (passing). The caller queues it, behind what runs now.
+  [[nodiscard]] bool came() noexcept {
+    std::lock_guard const g(lock_);
+    coming_ = coming_ - 1;
+    if (coming_ != 0 || passing_ || want_room_.first == nullptr || !has_room()) return false;
+    passing_ = true;
+    parties_ = parties_ + 1;
+    return true;
+  }
+  [[nodiscard]] duties pass() noexcept {
+    std::lock_guard const g(lock_);
+    passing_ = false;
+    parties_ = parties_ - 1;
+    return {parties_ == 0, nullptr, take_sleepers()};
+  }
+
   // The branch's thread, for an operation that it will arm then. False: what it waits for is so already, or never will be (stopping).
   [[nodiscard]] bool sleep(sleeper& s, bool for_room) noexcept {
     std::lock_guard const g(lock_);
@@ -224,7 +245,7 @@ private:
     if (m != nullptr) running_ = running_ + 1;
     return m;
   }
-  // The operations whose time has come: all that wait for the end, and as many as there is room for.
+  // The operations whose time has come: all that wait for the end, and as many as there is room for, beside those that are coming.
   sleeper* take_sleepers() noexcept {
     sleeper* taken = nullptr;
     auto take = [&taken](queue<sleeper>& from) noexcept {
@@ -237,15 +258,14 @@ private:
     };
     if (live_ == 0)
       while (take(want_end_)) {}
-    for (std::size_t room = running_ < limit_ ? limit_ - running_ : 0; has_room() && (stopping_ || room != 0); --room)
-      if (!take(want_room_)) break;
+    while (has_room() && (stopping_ || coming_ < limit_ - running_) && take(want_room_)) coming_ = coming_ + 1;
     return taken;
   }
 
   spin_lock<Sync> lock_;
-  var<bool> stopping_{false};
+  var<bool> stopping_{false}, passing_{false};
   var<unsigned char> why_{0};
-  var<std::size_t> parties_{0}, live_{0}, running_{0}, limit_{0};
+  var<std::size_t> parties_{0}, live_{0}, running_{0}, coming_{0}, limit_{0};
   links untold_, told_;
   queue<member> waiting_;
   queue<sleeper> want_end_, want_room_;

@@ -46,7 +46,7 @@ struct group_operation : operation, group_parties::sleeper {
 
 class group_state {
 public:
-  group_state(on_error what, std::size_t limit) noexcept : errand_(run_errand), on_error_(what), limit_(limit) {}
+  group_state(on_error what, std::size_t limit) noexcept : errand_(run_errand), pass_errand_(run_pass), on_error_(what), limit_(limit) {}
   group_state(group_state const&) = delete;
   ~group_state();
 
@@ -60,6 +60,8 @@ public:
   // And now they are the handle's, or gone (S13).
   void leave() noexcept;
   void request_stop() noexcept;
+  // A party that waited for room goes on.
+  void came() noexcept;
 
   // Its failures; only when the group has ended.
   bool failed() const noexcept { return first_ != nullptr; }
@@ -73,6 +75,7 @@ private:
   friend void group_claimed(special_join&, stop_sink&) noexcept;
   struct failure_node;
   static void run_errand(errand& e) noexcept;
+  static void run_pass(errand& e) noexcept;
   static bool body_arrived(special_join& j) noexcept;
   bool is_echo(std::exception_ptr const& e) noexcept;
   void add_failure(std::exception_ptr e) noexcept;
@@ -82,7 +85,7 @@ private:
 
   group_join* join_ = nullptr;
   scheduler* owner_ = nullptr;
-  errand errand_;
+  errand errand_, pass_errand_;
   std::uintptr_t errand_bits_ = 0;   // written before it is queued
   spin_lock<> failures_lock_;
   std::atomic<bool> cut_short_{false};   // a stop from outside has stopped a task; relaxed: ordered by leave()
@@ -157,13 +160,17 @@ public:
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
-    if (!group.parties.sleep(*this, room_)) return h;
-    return suspend(*this);
+    slept_ = true;   // before somebody may find it
+    if (group.parties.sleep(*this, room_)) return suspend(*this);
+    slept_ = false;
+    return h;
   }
-  void await_resume() const noexcept {}
+  void await_resume() const noexcept {
+    if (room_ && slept_) group.came();
+  }
 
 private:
-  bool room_;
+  bool room_, slept_ = false;
 };
 
 } // namespace skua::detail
