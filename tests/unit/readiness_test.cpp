@@ -111,6 +111,7 @@ TEST_F(Readiness, several_tasks_may_wait_for_one_descriptor) {
     std::array<skua::join_handle<>, 3> w;
     for (auto& h : w) h = skua::spawn(wait_readable, p.read_end);
     co_await skua::sleep_for(5ms);
+    for (auto& h : w) EXPECT_FALSE(h.done());
     put(p.write_end);
     for (auto& h : w) co_await h;
   });

@@ -418,15 +418,19 @@ TEST_F(Tcp, a_runtime_with_virtual_time_has_no_sockets_and_says_so) {
 
 TEST_F(Tcp, a_stream_may_go_from_one_runtime_to_another_and_outlive_both) {
   skua_test::tcp_pair pair;
-  auto const exchange = [&pair]() -> task<> {
+  int exchanges = 0;
+  auto const exchange = [&]() -> task<> {
     if (!pair.client) pair = co_await connect_pair();
     auto reader = skua::spawn([](tcp_stream& s) -> task<> {
-      std::array<std::byte, 1> b;
+      std::array<std::byte, 1> b{};
       co_await s.read_exactly(b);
+      EXPECT_EQ(b[0], std::byte{'x'});
     }, std::ref(pair.server));
     co_await skua::sleep_for(2ms);
+    EXPECT_FALSE(reader.done());
     co_await pair.client.write_all("x");
     co_await reader;
+    ++exchanges;
   };
   auto first = std::make_unique<skua::runtime>(skua::options{.workers = 1});
   first->block_on(exchange);
@@ -439,6 +443,7 @@ TEST_F(Tcp, a_stream_may_go_from_one_runtime_to_another_and_outlive_both) {
   }
   skua::runtime third{skua::options{.workers = 1}};
   third.block_on(exchange);
+  EXPECT_EQ(exchanges, 5);
 }
 
 TEST_F(Tcp, a_reader_in_one_runtime_and_a_writer_in_another_share_a_stream) {
