@@ -26,7 +26,7 @@ namespace skua::detail {
 
 class epoll_driver;
 
-struct alignas(64) descriptor : descriptor_core<real_sync> {
+struct alignas(cache_line) descriptor : descriptor_core<real_sync> {
   int number = -1;
   std::uint32_t index = 0;                  // in the table; constant
   std::atomic<std::uint64_t> registered{0};

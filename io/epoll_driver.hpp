@@ -126,10 +126,10 @@ private:
   std::atomic<unsigned> source_count_{0};
   std::thread thread_;
 
-  alignas(64) std::atomic<std::uint32_t> io_state_{entering};
+  alignas(cache_line) std::atomic<std::uint32_t> io_state_{entering};
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> harvested_{0}, strayed_{0}, wakes_{0};   // written by the I/O thread
-  alignas(64) std::atomic<std::uint64_t> polled_ns_{0};               // when a worker has polled last; relaxed: a hint how long to keep out of the way
+  alignas(cache_line) std::atomic<std::uint64_t> polled_ns_{0};               // when a worker has polled last; relaxed: a hint how long to keep out of the way
   std::atomic<std::uint64_t> watch_until_ns_{forever_ns};             // relaxed: the system calls order what matters
 };
 

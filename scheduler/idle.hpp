@@ -71,7 +71,7 @@ public:
   static constexpr word refused_bias = word{1} << 62;
 
   enum state : std::uint32_t { awake, asleep, polling, napping };
-  struct alignas(64) slot {
+  struct alignas(cache_line) slot {
     atomic<std::uint32_t> signal{awake};
   };
 
@@ -253,7 +253,7 @@ private:
   slot* const slots_;
   unsigned const workers_;
   word const bias_;
-  alignas(64) atomic<std::uint32_t> poller_{0};
+  alignas(cache_line) atomic<std::uint32_t> poller_{0};
   atomic<std::uint64_t> claims_{0};
 };
 

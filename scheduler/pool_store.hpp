@@ -23,7 +23,7 @@
 namespace skua::detail {
 
 // The front of a slab.
-struct alignas(64) pool_slab {
+struct alignas(cache_line) pool_slab {
   pool_slab* next;            // in the list of all slabs; written before it is published
   pool_slab* next_unfinished; // in the depot
   std::uint32_t block_bytes;
@@ -32,14 +32,14 @@ struct alignas(64) pool_slab {
   std::atomic<std::uint32_t> carved{0};
   char* block(std::uint32_t i) noexcept { return reinterpret_cast<char*>(this + 1) + std::size_t{i} * block_bytes; }
 };
-static_assert(sizeof(pool_slab) == 64, "the first block is aligned as the slab is");
+static_assert(sizeof(pool_slab) == cache_line, "the first block is aligned as the slab is");
 
 // The front of a task block that is too large for a class.
-struct alignas(64) large_block {
+struct alignas(cache_line) large_block {
   large_block *next, *previous;
   std::size_t size;
 };
-static_assert(sizeof(large_block) == 64);
+static_assert(sizeof(large_block) == cache_line);
 
 template <class Shape>
 constexpr std::uint32_t batch_of(std::size_t c) noexcept {   // blocks that go to the depot at once: 16 KiB, 8 to 64. A guess.
@@ -54,7 +54,7 @@ template <class Shape>
 struct pool_store {
   using pool = block_pool<Shape>;
 
-  struct alignas(64) depot {
+  struct alignas(cache_line) depot {
     spin_lock<> lock;
     void* batches = nullptr;
     pool_slab* unfinished = nullptr;
@@ -137,7 +137,7 @@ struct pool_store {
 
   void* allocate_large(std::size_t size) noexcept {
     constexpr std::size_t front = Shape::enumerable ? sizeof(large_block) : 0;
-    void* const p = ::operator new(front + std::max(size, pool::smallest), std::align_val_t{64}, std::nothrow);
+    void* const p = ::operator new(front + std::max(size, pool::smallest), std::align_val_t{cache_line}, std::nothrow);
     if (p == nullptr) return nullptr;
     large.fetch_add(1, std::memory_order_relaxed);
     if constexpr (Shape::enumerable) {
@@ -160,7 +160,7 @@ struct pool_store {
       (b->previous != nullptr ? b->previous->next : large_blocks) = b->next;
       if (b->next != nullptr) b->next->previous = b->previous;
     }
-    ::operator delete(p, std::align_val_t{64});
+    ::operator delete(p, std::align_val_t{cache_line});
   }
 
   void enter(pool& p) noexcept {

@@ -6,12 +6,12 @@
 //             each leaves its loop, waits until all have (nobody looks at another's deque any more), and ends
 #include "scheduler/scheduler.hpp"
 #include <algorithm>
-#include <cstring>
 #include <ctime>
 #include <exception>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string_view>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -42,12 +42,12 @@ std::uint64_t ticks_per_us() noexcept {
 // Then the counter runs at one rate, and alike on all processors: the kernel has tested that.
 bool kernel_keeps_time_by_ticks() noexcept {
   static bool const once = [] {
-    char name[8] = "";
+    char name[32] = "";
     int const fd = ::open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     ssize_t const n = ::read(fd, name, sizeof name);
     ::close(fd);
-    return n >= 3 && (std::memcmp(name, "tsc", 3) == 0 || (n >= 4 && std::memcmp(name, "arch", 4) == 0));
+    return n > 0 && std::string_view(name, static_cast<std::size_t>(n)).starts_with(cpu_ticks_clocksource);
   }();
   return once;
 }

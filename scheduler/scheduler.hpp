@@ -182,7 +182,7 @@ private:
   std::vector<std::thread> threads_;
   std::optional<std::latch> entered_, left_;
 
-  alignas(64) std::atomic<bool> stopping_{false};
+  alignas(cache_line) std::atomic<bool> stopping_{false};
   std::atomic<bool> ending_{false};
   std::atomic<bool> pressed_{false};
   std::atomic<std::uint64_t> poll_sequence_{0};      // +1 by whoever gives the role up
@@ -190,7 +190,7 @@ private:
   std::atomic<std::uint32_t> injecting_{0};          // other threads than ours inside inject_items(): INV-INJECTOR-1
 
   // The deadline that the driver has been given; timers.cpp.
-  alignas(64) spin_lock<> alarm_lock_;
+  alignas(cache_line) spin_lock<> alarm_lock_;
   std::atomic<std::uint64_t> alarm_ns_{forever_ns};
   std::atomic<std::uint64_t> monitor_due_ns_{forever_ns};   // forever_ns: it does not run
   std::uint64_t monitor_interval_ns_ = 0;                   // whoever has taken monitor_due_ns_

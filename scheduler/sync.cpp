@@ -19,14 +19,9 @@ void real_sync::heavy_barrier() noexcept {
 }
 
 void real_sync::backoff::pause() noexcept {
-#if defined(__aarch64__)
-  constexpr std::uint64_t spin_ticks = 200;     // 0.2 to 8 us: its counter runs at 25 MHz to 1 GHz
-#else
-  constexpr std::uint64_t spin_ticks = 6'000;   // 1.5 to 3 us at 2 to 4 GHz
-#endif
   std::uint64_t const now = cpu_ticks() | 1;
   if (since_ticks_ == 0) since_ticks_ = now;
-  if (now - since_ticks_ < spin_ticks)
+  if (now - since_ticks_ < backoff_ticks)
     cpu_pause();
   else
     ::sched_yield();

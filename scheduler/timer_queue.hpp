@@ -45,7 +45,7 @@
 namespace skua::detail {
 
 template <class Sync, class Shape = timer_shape>
-class alignas(64) basic_timer_queue {
+class alignas(cache_line) basic_timer_queue {
 public:
   using entry = basic_timer_entry<Sync>;
 
@@ -126,7 +126,7 @@ private:
   void publish_locked() noexcept { next_deadline_.store(wheel_.earliest(), std::memory_order_relaxed); }
 
   typename Sync::template atomic<std::uint64_t> next_deadline_{timer_never_ns};   // own line: read by others, seldom written
-  alignas(64) spin_lock<Sync> lock_;                                              // with the wheel's first words
+  alignas(cache_line) spin_lock<Sync> lock_;                                              // with the wheel's first words
   basic_timer_wheel<Sync, Shape> wheel_;
 };
 

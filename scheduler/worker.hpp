@@ -28,7 +28,7 @@ struct stolen_batch {
   std::uint64_t progress = 0;     // the thief's own, when it began
 };
 
-struct alignas(64) worker {
+struct alignas(cache_line) worker {
   worker(unsigned workers, std::uint64_t now_ns, tick_clock ticks)
       : deadline_base(ticks), views(std::make_unique<victim_view[]>(workers)), timers(now_ns) {}
 
@@ -42,7 +42,7 @@ struct alignas(64) worker {
   } monitored;
 
   // The worker's own.
-  alignas(64) std::uint32_t random = 1;
+  alignas(cache_line) std::uint32_t random = 1;
   std::uint32_t turn = 0;             // of the loop
   std::uint32_t quiet = 0;            // naps in which nobody was active
   std::uint64_t credit_ticks = 0;     // for spinning; earned by stolen work that was worth it

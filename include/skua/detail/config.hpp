@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attributes, checks and processor primitives that everything else is written with.
+// Attributes and checks that everything else is written with. What depends on the processor is in cpu.hpp.
 //
 // What a compiler lacks is left out here and nowhere else. SKUA_CHECK guards boundaries and stays in release builds; SKUA_DCHECK guards
 // hot paths and is compiled into debug and sanitizer builds only. Neither is ever an assumption for the optimiser.
 #pragma once
 #include "compiler.hpp"
-#include <cstdint>
-
-#if defined(__x86_64__) || defined(__i386__)
-#include <x86intrin.h>
-#endif
+#include "cpu.hpp"
 
 #define SKUA_INLINE [[gnu::always_inline]] inline
 #define SKUA_NOINLINE [[gnu::noinline]]
@@ -25,7 +21,7 @@
 #endif
 
 // A cold call on a hot path keeps all registers, so that the hot path need not save any around it.
-#if __has_cpp_attribute(clang::preserve_most) && defined(__x86_64__)
+#if __has_cpp_attribute(clang::preserve_most) && SKUA_CPU_PRESERVES_MOST
 #define SKUA_PRESERVE_MOST [[clang::preserve_most]]
 #else
 #define SKUA_PRESERVE_MOST
@@ -73,28 +69,6 @@ namespace skua::detail {
 
 // Prints file, line and text to stderr and aborts. Never returns.
 [[noreturn]] SKUA_COLD void check_failed(char const* what, char const* file, int line) noexcept;
-
-// One step of a spin loop.
-SKUA_INLINE void cpu_pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield" ::: "memory");
-#endif
-}
-
-// A cheap monotonic counter for measuring how long stolen work took; its rate is calibrated at start. Not a clock: see driver.hpp.
-SKUA_INLINE std::uint64_t cpu_ticks() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  return __rdtsc();
-#elif defined(__aarch64__)
-  std::uint64_t t;
-  asm volatile("mrs %0, cntvct_el0" : "=r"(t));
-  return t;
-#else
-#error "skua: no time-stamp counter known for this processor; add it to detail/config.hpp"
-#endif
-}
 
 } // namespace skua::detail
 

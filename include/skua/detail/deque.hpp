@@ -76,7 +76,7 @@ private:
 
 // What the owner touches on every push and pop. The first five are private to work_deque.
 template <class Sync>
-struct alignas(64) deque_owner_line {
+struct alignas(cache_line) deque_owner_line {
   template <class T>
   using atomic = typename Sync::template atomic<T>;
   template <class T>
@@ -93,7 +93,7 @@ struct alignas(64) deque_owner_line {
 
 // What thieves write.
 template <class Sync>
-struct alignas(64) deque_thief_line {
+struct alignas(cache_line) deque_thief_line {
   template <class T>
   using atomic = typename Sync::template atomic<T>;
 
@@ -254,8 +254,8 @@ private:
   }
 };
 
-static_assert(sizeof(deque_owner_line<real_sync>) == 64 && sizeof(deque_thief_line<real_sync>) == 64);
-static_assert(sizeof(work_deque<>) == 128 && alignof(work_deque<>) == 64);
+static_assert(sizeof(deque_owner_line<real_sync>) == cache_line && sizeof(deque_thief_line<real_sync>) == cache_line);
+static_assert(sizeof(work_deque<>) == 2 * cache_line && alignof(work_deque<>) == cache_line);
 static_assert(std::is_trivially_destructible_v<work_deque<>>);
 static_assert(std::atomic<item>::is_always_lock_free && std::atomic<std::int64_t>::is_always_lock_free);
 

@@ -44,12 +44,12 @@ struct injection_share {
 };
 
 template <class Sync>
-struct alignas(64) injection_inbox {
+struct alignas(cache_line) injection_inbox {
   typename Sync::template atomic<item> inbox_{0};
 };
 
 template <class Sync>
-struct alignas(64) injection_stock {
+struct alignas(cache_line) injection_stock {
   spin_lock<Sync> lock_;
   typename Sync::template atomic<item> head_{0};
   typename Sync::template var<item> tail_{0};          // with the lock: the newest item of the stock, if there is one
@@ -143,6 +143,6 @@ private:
   }
 };
 
-static_assert(sizeof(injection_inbox<real_sync>) == 64 && sizeof(injection_stock<real_sync>) == 64);
+static_assert(sizeof(injection_inbox<real_sync>) == cache_line && sizeof(injection_stock<real_sync>) == cache_line);
 
 } // namespace skua::detail

@@ -37,7 +37,7 @@ inline constexpr item branch = 0, woken = 1, ended_scope = 2, stopping = 3, spaw
 }
 
 // The words of a scheduler that inlined code reads. A scheduler derives from it.
-struct alignas(64) scheduler_words {
+struct alignas(cache_line) scheduler_words {
   // Positive: somebody sleeps and nobody watches, so that a push must wake one (scheduler/idle.hpp has the protocol). Where the kernel
   // refuses membarrier it is positive always, and the cold path looks closer behind a fence.
   std::atomic<std::int64_t> idle{0};
@@ -85,7 +85,7 @@ inline constinit thread_local worker_local tl [[gnu::tls_model("initial-exec")]]
 // rarely. One for the whole process: an address that the linker knows makes the test two instructions; runtimes that share it only look
 // closer more often than they must.
 struct attention_word {
-  alignas(64) std::atomic<std::int64_t> count{0};
+  alignas(cache_line) std::atomic<std::int64_t> count{0};
 };
 inline constinit attention_word attention_count{};
 SKUA_INLINE bool attention() noexcept { return attention_count.count.load(std::memory_order_relaxed) != 0; }
