@@ -44,7 +44,7 @@ bool scheduler::press_stalled_workers() noexcept {
   for (auto const& w : workers_) {
     work_deque<>& q = w->local->queue;
     std::uint64_t const progress = q.progress.load(std::memory_order_relaxed);
-    bool const waiting = q.lifo.load(std::memory_order_relaxed) != 0 || !q.looks_empty();
+    bool const waiting = !q.lifo.looks_empty() || !q.looks_empty();
     if (waiting && w->monitored.waiting && progress == w->monitored.progress && !w->pressed.exchange(true, std::memory_order_relaxed))
       raise_attention();
     w->monitored = {progress, waiting};

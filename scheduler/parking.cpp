@@ -93,7 +93,7 @@ bool scheduler::anything_queued() const noexcept {
   if (anything_injected()) return true;
   for (auto const& w : workers_) {
     work_deque<> const& q = w->local->queue;
-    if (q.lifo.load(std::memory_order_seq_cst) != 0 || !q.looks_empty()) return true;
+    if (!q.lifo.looks_empty() || !q.looks_empty()) return true;
   }
   return false;
 }

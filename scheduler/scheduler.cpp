@@ -96,7 +96,8 @@ void scheduler::start(driver& d) {
   unsigned const n = setup_.workers;
   ticks_per_us_ = ticks_per_us();
   slots_ = std::make_unique<idle::slot[]>(n);
-  idle_.emplace(scheduler_words::idle, slots_.get(), n, register_heavy_barrier());
+  have_barrier_ = register_heavy_barrier();
+  idle_.emplace(scheduler_words::idle, slots_.get(), n, have_barrier_);
   std::uint64_t const now = d.now_ns();
   tick_clock const ticks(d.real_time() && kernel_keeps_time_by_ticks() ? ticks_per_us_ : 0);
   for (unsigned i = 0; i != n; ++i) workers_.push_back(std::make_unique<worker>(n, now, ticks));
@@ -138,6 +139,7 @@ void scheduler::enter_worker(unsigned index) {
   tl.index = index;
   tl.owner_index = setup_.index;
   (void)tl.queue.try_reserve(1);   // if there is no memory, whoever pushes is told
+  tl.queue.lifo.reset(have_barrier_);
   w.random = 0x9e3779b9u * (index + 1) | 1;
   w.local = &tl;
   w.counters = &tl.counters;

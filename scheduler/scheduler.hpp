@@ -177,6 +177,7 @@ private:
   driver* driver_ = nullptr;
   std::uint64_t ticks_per_us_ = 1;
   std::vector<std::unique_ptr<worker>> workers_;
+  bool have_barrier_ = false;   // register_heavy_barrier()
   std::unique_ptr<idle::slot[]> slots_;
   std::optional<idle> idle_;
   std::vector<std::thread> threads_;

@@ -26,7 +26,7 @@ item scheduler::look_at_others(worker& w, sighting& seen) noexcept {
     observation const o{.bottom = q.bottom_hint(),
                         .top = q.top_hint(),
                         .progress = q.progress.load(std::memory_order_relaxed),
-                        .lifo = q.lifo.load(std::memory_order_relaxed),
+                        .lifo = q.lifo.peek(),
                         .cost_ns = q.cost_ns.load(std::memory_order_relaxed),
                         .grant = q.grant.load(std::memory_order_relaxed)};
     steal_verdict const v = w.views[at].look(o, {cpu_ticks(), ticks_per_us_});
@@ -42,13 +42,9 @@ item scheduler::take_from(worker& w, unsigned victim, steal_verdict const& v, ob
   work_deque<>& q = workers_[victim]->local->queue;
   item first = 0;
   std::uint64_t taken = 0;
-  if (v.lifo) {
-    item x = o.lifo;
-    // acquire: pairs with the owner's store: the item's contents.
-    if (x != 0 && q.lifo.compare_exchange_strong(x, 0, std::memory_order_acq_rel, std::memory_order_relaxed)) {
-      first = x;
-      ++taken;
-    }
+  if (v.lifo && o.lifo != 0) {
+    first = q.lifo.steal(tl.index, o.lifo);
+    taken += first != 0;
   }
   bool lost = false;
   for (std::int64_t i = 0; i < v.take; ++i) {

@@ -63,8 +63,7 @@ std::coroutine_handle<> yield_completed(operation& op) noexcept {
   tl.queue.push_reserved(item_of(op, kind::woken));           // from here on it may run elsewhere
   tl.run_budget -= std::min(tl.run_budget, items);
   if (tl.run_budget == 0) return std::noop_coroutine();
-  if (tl.queue.lifo.load(std::memory_order_relaxed) != 0)   // no other turn looks into it while a task yields again and again
-    if (item const x = tl.queue.lifo.exchange(0, std::memory_order_acq_rel)) return next_or_loop(x);
+  if (item const x = tl.queue.lifo.take()) return next_or_loop(x);   // no other turn looks into it while a task yields again and again
   return next_or_loop(tl.queue.take_oldest());
 }
 

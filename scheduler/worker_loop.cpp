@@ -38,8 +38,7 @@ item scheduler::next_item(worker& w) noexcept {
 }
 
 item scheduler::own_item() noexcept {
-  if (tl.queue.lifo.load(std::memory_order_relaxed) != 0)
-    if (item const x = tl.queue.lifo.exchange(0, std::memory_order_acq_rel)) return x;   // acquire: nothing, it is ours; a thief's CAS
+  if (item const x = tl.queue.lifo.take()) return x;
   return tl.queue.looks_empty() ? 0 : tl.queue.pop();
 }
 

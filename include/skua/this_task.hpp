@@ -25,8 +25,7 @@ public:
     if (tl.run_budget == 0) [[unlikely]] return std::noop_coroutine();
     --tl.run_budget;
     // The LIFO slot as well: no other turn looks into it while a task yields again and again.
-    if (tl.queue.lifo.load(std::memory_order_relaxed) != 0)
-      if (item const x = tl.queue.lifo.exchange(0, std::memory_order_acq_rel)) return next_or_loop(x);
+    if (item const x = tl.queue.lifo.take()) return next_or_loop(x);
     return next_or_loop(tl.queue.take_oldest());
   }
   void await_resume() const noexcept {}

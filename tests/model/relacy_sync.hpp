@@ -161,6 +161,8 @@ struct relacy_sync {
     rl::atomic_thread_fence(rl::mo_seq_cst, $);
   }
 
+  static void light_barrier() noexcept {}   // Relacy runs a thread's operations in order; what a load sees is heavy_barrier()'s business
+
   class backoff {
   public:
     void pause() { rl::yield(1, $); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The deque under load: an owner that pushes, pops and takes the oldest at random, thieves that steal all the time. Every id is seen exactly
 // once, by whomever, with what was written into it before the push. Every round begins with a ring of two slots: it wraps and grows.
-// The lifo slot beside the deque, with an owner that fills and empties it and a thief that takes by CAS, is a round of its own.
+// The LIFO slot beside the deque has rounds of its own: with the barrier on all threads, and without.
 //
 // usage: deque_stress [--seconds S] [--seed N] [--workers THIEVES]
 #include "skua/detail/deque.hpp"
@@ -53,23 +53,22 @@ public:
     finish(threads);
   }
 
-  void lifo_slot() {
+  void lifo_slot(unsigned thieves, bool have_barrier) {
+    queue_.lifo.reset(have_barrier);
     std::vector<std::thread> threads;
-    threads.emplace_back([this] {
-      while (!done_.load(std::memory_order_acquire)) {
-        item x = queue_.lifo.load(std::memory_order_relaxed);
-        if (x != 0 && queue_.lifo.compare_exchange_strong(x, 0, std::memory_order_acquire, std::memory_order_relaxed)) take(x);
-      }
-    });
+    for (unsigned i = 0; i != thieves; ++i)
+      threads.emplace_back([this, i] {
+        while (!done_.load(std::memory_order_acquire)) {
+          if (item const x = queue_.lifo.peek()) take(queue_.lifo.steal(i, x));
+          if (queue_.lifo.looks_empty()) std::this_thread::yield();
+        }
+      });
     for (item next = 1; next <= items_; ++next) {
-      make(next);
-      if (queue_.lifo.load(std::memory_order_relaxed) == 0)
-        queue_.lifo.store(next, std::memory_order_release);
-      else
-        take(queue_.lifo.exchange(next, std::memory_order_acq_rel));
-      if (next % 3 == 0) take(queue_.lifo.exchange(0, std::memory_order_acq_rel));
+      take(queue_.lifo.put(make(next)));
+      if (next % 3 == 0) take(queue_.lifo.take());
+      if (next % 64 == 0) std::this_thread::yield();   // with something in it, on one core as well
     }
-    take(queue_.lifo.exchange(0, std::memory_order_acq_rel));
+    take(queue_.lifo.take());
     finish(threads);
   }
 
@@ -110,13 +109,16 @@ int main(int argc, char** argv) {
   }
   std::printf("seed %u, %u thieves\n", seed, thieves);
   auto const end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  bool const have_barrier = skua::detail::register_heavy_barrier();
   std::uint64_t rounds = 0;
   do {
     constexpr std::size_t items = 100'000;
     round_of_work(items).steal_and_pop(seed, 1, 2);          // nearly empty: the last item, and indices used again
     round_of_work(items).steal_and_pop(seed, thieves, 3);
     round_of_work(items).steal_and_pop(seed, thieves, 3000); // grows
-    round_of_work(items).lifo_slot();
+    round_of_work(items).lifo_slot(1, have_barrier);
+    round_of_work(items).lifo_slot(thieves, have_barrier);
+    round_of_work(items).lifo_slot(thieves, false);
     ++rounds;
     ++seed;
   } while (failures == 0 && std::chrono::steady_clock::now() < end);

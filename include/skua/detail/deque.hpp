@@ -28,16 +28,18 @@
 //
 // In the same two lines live words that belong to whoever looks at the deque, so that a look at a victim costs two cache lines:
 //   progress  items the owner has started. Owner: plain increment (relaxed load and store). Thieves: relaxed load, a hint.
-//   lifo      the task made runnable last, 0: none. Owner: 0 -> x store release, x -> y exchange. Thief: x -> 0 CAS acquire.
+//   lifo      the task made runnable last: lifo_slot.hpp.
 //   cost_ns, grant   what thieves learnt about work from here. Written by thieves only, relaxed: hints, any value is correct.
 //
-// Rejected: a fence in pop (mfence, 2.5 times the xchg) · membarrier in steal in place of the xchg (no gain in fib, dearer steals, and some
-// containers refuse it) · continuation stealing (spikes: equal at best, and it moves the caller to another thread).
+// Rejected: a fence in pop (mfence, 2.5 times the xchg) · membarrier in steal in place of the xchg (an EPYC, one worker: at best 17 % of fib, 7 % of
+// skynet, nothing in nqueens; each steal 2 us dearer, and some containers refuse it) · continuation stealing (spikes: equal at best, and it moves the
+// caller to another thread).
 //
 // Thread safety: as said at each member.
 #pragma once
 #include "bad_alloc.hpp"
 #include "item.hpp"
+#include "lifo_slot.hpp"
 #include "sync.hpp"
 #include <atomic>
 #include <bit>
@@ -88,7 +90,7 @@ struct alignas(cache_line) deque_owner_line {
   var<std::int64_t> top_cache_{0};                         // INV-DEQUE-4
   atomic<deque_ring<Sync>*> ring_{nullptr};                // the newest ring, for thieves
   atomic<std::uint64_t> progress{0};
-  atomic<item> lifo{0};
+  lifo_slot<Sync> lifo;
 };
 
 // What thieves write.
@@ -139,7 +141,7 @@ public:
     bottom_.store(0, std::memory_order_relaxed);
     top_.store(0, std::memory_order_relaxed);
     progress.store(0, std::memory_order_relaxed);
-    lifo.store(0, std::memory_order_relaxed);
+    lifo.reset(false);
     cost_ns.store(0, std::memory_order_relaxed);
     grant.store(1, std::memory_order_relaxed);
   }

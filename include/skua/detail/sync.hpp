@@ -8,7 +8,7 @@
 //     var<T>            a plain field. Relacy reports every race on it and every use after its death.
 //     heavy_barrier()   every running thread of the process executes a full barrier between the call and its return. It is the dear side of
 //                       an asymmetric store/load pair: the cheap side is a plain store and a plain load, in this order, with a compiler
-//                       barrier between them. Only where register_heavy_barrier() has said true.
+//                       barrier (light_barrier()) between them. Only where register_heavy_barrier() has said true.
 //     backoff           one object per wait: pause() spins briefly, then gives the processor away.
 //
 // Thread safety: everything here, from any thread.
@@ -30,6 +30,7 @@ struct real_sync {
   using var = T;
 
   static void heavy_barrier() noexcept;
+  SKUA_INLINE static void light_barrier() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }   // binds the compiler only
 
   // Waits for something that another thread is about to do within nanoseconds, unless it lost its processor. By time, not by rounds: one
   // pause instruction takes 10 to 140 cycles. 2 us is a guess: above any critical section in here, below a reschedule.

@@ -118,13 +118,7 @@ SKUA_INLINE void notify_after_push() noexcept {
 
 // Makes a spawned or woken item runnable on this worker: into the LIFO slot; what was there goes to the deque.
 SKUA_INLINE void push_lifo(item x) {
-  std::atomic<item>& lifo = tl.queue.lifo;
-  if (lifo.load(std::memory_order_relaxed) == 0) {   // only the owner makes it non-zero
-    lifo.store(x, std::memory_order_release);        // pairs with the thief's CAS: the item's contents
-  } else {
-    item const older = lifo.exchange(x, std::memory_order_acq_rel);
-    if (older != 0) tl.queue.push(older);
-  }
+  if (item const older = tl.queue.lifo.put(x)) tl.queue.push(older);
   notify_after_push();
 }
 
@@ -137,8 +131,7 @@ SKUA_INLINE void note_progress() noexcept {
 SKUA_INLINE item next_local() noexcept {
   if (tl.run_budget == 0) [[unlikely]] return 0;
   --tl.run_budget;
-  if (tl.queue.lifo.load(std::memory_order_relaxed) != 0)
-    if (item const x = tl.queue.lifo.exchange(0, std::memory_order_acq_rel)) return x;
+  if (item const x = tl.queue.lifo.take()) return x;
   return tl.queue.looks_empty() ? 0 : tl.queue.pop();
 }
 
