@@ -67,7 +67,9 @@ public:
     }
     return *this;
   }
-  ~oneshot_sender() { drop(); }
+  SKUA_INLINE ~oneshot_sender() {
+    if (state_ != nullptr) [[unlikely]] drop();   // it travels in messages: most that are destroyed were moved from
+  }
 
   // False: it has sent, or was moved from.
   explicit operator bool() const noexcept { return state_ != nullptr; }
@@ -94,7 +96,7 @@ private:
   friend std::pair<oneshot_sender<T>, oneshot_receiver<T>> oneshot<T>();
   using drop_action = detail::future_core<detail::real_sync>::drop;
   explicit oneshot_sender(detail::oneshot_state<T>* s) noexcept : state_(s) {}
-  void drop() noexcept {
+  SKUA_NOINLINE void drop() noexcept {
     auto* const s = std::exchange(state_, nullptr);
     if (s == nullptr) return;
     s->outcome = detail::future_state_base::broken;
@@ -121,7 +123,9 @@ public:
     }
     return *this;
   }
-  ~oneshot_receiver() { close(); }
+  SKUA_INLINE ~oneshot_receiver() {
+    if (state_ != nullptr) [[unlikely]] close();
+  }
 
   // False: it has received, was closed, or moved from.
   explicit operator bool() const noexcept { return state_ != nullptr; }
@@ -182,7 +186,7 @@ private:
 template <class T>
 std::pair<oneshot_sender<T>, oneshot_receiver<T>> oneshot() {
   auto* const s = new detail::oneshot_state<T>;
-  s->core.give_future();
+  s->core.give_future_first();
   return {oneshot_sender<T>(s), oneshot_receiver<T>(s)};
 }
 

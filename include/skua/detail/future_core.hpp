@@ -38,6 +38,8 @@ public:
 
   // The one who may call it: get_future(), once, before the future is known to anybody.
   void give_future() noexcept { word_.fetch_and(~future_gone, std::memory_order_relaxed); }   // published with the future itself
+  // The same, while nobody else knows the state.
+  void give_future_first() noexcept { word_.store(0, std::memory_order_relaxed); }
 
   // Any thread. True: the caller writes the outcome, then publishes it.
   [[nodiscard]] bool claim() noexcept {
