@@ -14,7 +14,8 @@
 // A thread that loses its processor between two readings of a pair would measure nonsense: the counter is read on both sides of the clock, and the pair
 // dropped when they are far apart.
 //
-// Only where the counter is what the kernel itself keeps time by (clocksource "tsc"): it runs at one rate, and alike on all processors.
+// Only where the counter is what the kernel itself keeps time by (clocksource "tsc"): it runs at one rate, and alike on all processors. And
+// only where it goes up by one: not on aarch64.
 //
 // Thread safety: one per worker, used by it alone. Checked by tests/unit/tick_clock_test.cpp.
 #pragma once

@@ -4,7 +4,8 @@
 //     cache_line                  bytes that processors fight over. What two threads write lies in lines of its own; alignments of the library are its
 //     cpu_pause()                 one step of a spin loop
 //     cpu_ticks()                 a cheap counter; not a clock (driver.hpp), and not ordered with anything. Measured in it: how long stolen work took
-//     cpu_ticks_clocksource       what the kernel calls that counter when it keeps time by it: then its rate is one for all processors, and steady
+//     cpu_ticks_clocksource       what the kernel calls that counter when it keeps time by it: then its rate is one for all processors, and
+//                                 steady. "none" where it may go up by several at a time: INV-TICK-1 (scheduler/tick_clock.hpp) has no room for that
 //     backoff_ticks               of it: how long detail/sync.hpp spins before it gives the processor away
 //     SKUA_CPU_PRESERVES_MOST     whether [[clang::preserve_most]] is sound there
 //

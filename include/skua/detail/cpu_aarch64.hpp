@@ -11,7 +11,7 @@ namespace skua::detail {
 
 inline constexpr std::size_t cache_line = 64;         // of Arm's own server cores; what has 128 shares more than it needs, and works
 inline constexpr std::uint64_t backoff_ticks = 200;   // 0.2 to 8 us: the counter runs at 25 MHz to 1 GHz
-inline constexpr char cpu_ticks_clocksource[] = "arch_sys_counter";
+inline constexpr char cpu_ticks_clocksource[] = "none";   // its step is not architected: counters that say 1 GHz may go up by 40 at a time
 
 // `yield` does nothing on cores without hardware threads, which is most of them; emptying the pipeline takes about as long as a pause of x86.
 [[gnu::always_inline]] inline void cpu_pause() noexcept { asm volatile("isb" ::: "memory"); }
