@@ -95,6 +95,8 @@ public:
   }
 
 private:
+  friend Self;
+  sited_spawn() noexcept = default;
   Self& self() noexcept { return static_cast<Self&>(*this); }
 };
 
