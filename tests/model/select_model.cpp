@@ -6,7 +6,7 @@
 // select is reopened and starts again.
 // Checked: INV-SELECT-1 to 3: A goes on exactly once, with one result, or is unwound; its frame is destroyed then, and nobody touches it afterwards, nor
 // B's; every message that left its sender was received by the one who won it (INV-CHAN-1, 3: a branch that lost has had no effect).
-// runs: random 400000, bound1
+// runs: random 3000000
 #include "relacy_sync.hpp"
 #include "skua/detail/select_core.hpp"
 #include "skua/detail/spin_lock.hpp"
