@@ -109,6 +109,7 @@ void group_state::run_pass(errand& e) noexcept {
 
 bool group_state::body_arrived(special_join& j) noexcept {
   group_state& g = *static_cast<group_join&>(j).group;
+  tl.current = j.parent_branch;   // the body's frame has gone, and a failure that cannot be kept is reported as the running task's
   if (j.lost != 0) {   // failed or stopped: the tasks end with it
     stop_reason why = stop_reason::parent;
     std::exception_ptr e = std::exchange(first_lost(j)->error, nullptr);
