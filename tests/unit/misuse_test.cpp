@@ -4,6 +4,7 @@
 #include "skua/signal.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
+#include <atomic>
 #include <chrono>
 #include <gtest/gtest.h>
 #include <memory>
@@ -107,7 +108,7 @@ TEST(Misuse, an_option_out_of_range) {
 }
 
 TEST(Misuse, a_runtime_destroyed_with_tasks_alive_stops_and_joins_them) {
-  static int destroyed;
+  static std::atomic<int> destroyed;   // tasks end on several workers
   destroyed = 0;
   struct witness {
     ~witness() { ++destroyed; }
