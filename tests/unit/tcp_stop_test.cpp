@@ -43,9 +43,12 @@ task<std::error_code> code_of_read(tcp_stream& s) {
   std::array<std::byte, 8> b;
   co_return (co_await skua::as_result(s.read_some(b))).error();
 }
-std::string const much(64'000'000, 'm');
+std::string const& much() {   // made when it is wanted: every test is a process of this program
+  static std::string const text(64'000'000, 'm');
+  return text;
+}
 task<std::error_code> code_of_flood(tcp_stream& s) {
-  co_return (co_await skua::as_result(s.write_all(much))).error();
+  co_return (co_await skua::as_result(s.write_all(much()))).error();
 }
 task<> read_for_ever(tcp_stream& s) {
   std::array<std::byte, 8> b;
@@ -220,7 +223,7 @@ TEST_F(TcpStop, what_a_stopped_write_had_moved_is_what_the_peer_gets) {
   run([]() -> task<> {   // S17
     auto [client, server] = co_await connect_pair();
     std::optional<skua::result<>> outcome;
-    auto writer = skua::spawn([&](tcp_stream& s) -> task<> { outcome = co_await skua::as_result(s.write_all(much)); }, std::ref(client));
+    auto writer = skua::spawn([&](tcp_stream& s) -> task<> { outcome = co_await skua::as_result(s.write_all(much())); }, std::ref(client));
     co_await until_all_wait();
     writer.request_stop();
     co_await writer;   // ended by itself, for there was no suspension point afterwards
