@@ -66,6 +66,7 @@ protected:
 
 class epoll_driver final : public driver {
 public:
+  enum state : std::uint32_t { in, cool, deep, entering };   // of io_state_
   struct settings {
     std::uint64_t bound_ns = 500'000;   // options::io_bound
     std::string name = "skua";          // the thread is called <name>-io
@@ -89,6 +90,7 @@ public:
   void watch(int fd, event_source& s);
   driver_host& host() const noexcept { return *host_; }
   driver_statistics statistics() const noexcept override;
+  state io_thread() const noexcept { return static_cast<state>(io_state_.load(std::memory_order_seq_cst)); }   // for tests
 
   // For descriptors (descriptor.cpp): adds it to the set, or changes what it is there for. 0, or an error number.
   [[nodiscard]] int control(int fd, std::uint32_t events, std::uint64_t data) noexcept;
@@ -96,7 +98,6 @@ public:
   std::uint64_t serial() const noexcept { return serial_; }   // unique in the process, from 1
 
 private:
-  enum state : std::uint32_t { in, cool, deep, entering };
   static constexpr int most_events = 64;     // fetched at once: each completes two operations at most, and the rest of a ready_list is for timers
   static constexpr unsigned most_sources = 8;
 

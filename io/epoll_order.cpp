@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <fcntl.h>
 #include <mutex>
 #include <sched.h>
@@ -44,35 +43,57 @@ bool fire_after(int timer, long ns) noexcept {
   return ::timerfd_settime(timer, 0, &t, nullptr) == 0;
 }
 
-bool wait_for_timer(int set) noexcept {
-  epoll_event e;
-  return ::epoll_wait(set, &e, 1, patience_ms) == 1;
-}
+// A thread that waits in the set for a moment.
+class waiter {
+public:
+  explicit waiter(int set)
+      : thread_([this, set] {
+          tid_.store(static_cast<pid_t>(::syscall(SYS_gettid)), std::memory_order_release);
+          epoll_event e;
+          ended_.store(::epoll_wait(set, &e, 1, patience_ms) == 1 ? by_event : in_vain, std::memory_order_release);
+        }) {}
+  ~waiter() { thread_.join(); }
+  waiter(waiter const&) = delete;
 
+  bool falls_asleep() const noexcept {
+    for (int i = 0; i != 200; ++i) {
+      ::sched_yield();
+      pid_t const tid = tid_.load(std::memory_order_acquire);
+      if (tid != 0 && sleeps(tid)) return true;
+    }
+    return false;
+  }
+  bool waits() const noexcept { return ended_.load(std::memory_order_acquire) == not_yet; }
+  bool was_woken() const noexcept { return ended_.load(std::memory_order_acquire) == by_event; }
+
+private:
+  enum end { not_yet, by_event, in_vain };
+  std::atomic<pid_t> tid_{0};
+  std::atomic<end> ended_{not_yet};
+  std::thread thread_;   // the last: it uses the others
+};
+
+// Both wait when the timer fires: this thread looks on. (Were it one of the two, it might lose its processor before it waits, and the other would be woken
+// for want of anybody else.) Who came first also gives up first: when it was woken, the other one was there.
 epoll_order probe() {
   file const set{::epoll_create1(EPOLL_CLOEXEC)}, timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
   epoll_event e{};
   e.events = EPOLLIN | EPOLLET;
   if (set.fd < 0 || timer.fd < 0 || ::epoll_ctl(set.fd, EPOLL_CTL_ADD, timer.fd, &e) != 0) return epoll_order::unknown;
 
-  std::atomic<pid_t> first{0};
-  bool first_got_it = false;
-  std::thread t([&] {
-    first.store(static_cast<pid_t>(::syscall(SYS_gettid)), std::memory_order_release);
-    first_got_it = wait_for_timer(set.fd);
-  });
-  bool asleep = false;
-  for (int i = 0; i != 200 && !asleep; ++i) {
-    ::sched_yield();
-    pid_t const tid = first.load(std::memory_order_acquire);
-    asleep = tid != 0 && sleeps(tid);
+  auto seen = epoll_order::unknown;
+  waiter const first(set.fd);
+  if (first.falls_asleep()) {
+    waiter const second(set.fd);
+    if (second.falls_asleep() && fire_after(timer.fd, 1)) {
+      while (first.waits() && second.waits()) ::sched_yield();   // they give up
+      if (second.was_woken() && first.waits()) seen = epoll_order::latest_first;
+      if (first.was_woken() && second.waits()) seen = epoll_order::another;
+    }
+    fire_after(timer.fd, 1);   // let them go
   }
-  bool second_got_it = false;
-  if (asleep && fire_after(timer.fd, 50'000)) second_got_it = wait_for_timer(set.fd);
-  if (!asleep || second_got_it) fire_after(timer.fd, 1);   // let the first one go
-  t.join();
-  if (second_got_it) return epoll_order::latest_first;
-  return asleep && first_got_it ? epoll_order::another : epoll_order::unknown;
+  fire_after(timer.fd, 1);
+  return seen;
 }
 
 } // namespace

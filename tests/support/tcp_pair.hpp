@@ -2,12 +2,17 @@
 // Connections for tests.
 #pragma once
 #include "skua/tcp.hpp"
+#include "skua/this_task.hpp"
 #include "skua/when_all.hpp"
 #include <array>
 #include <cstddef>
+#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <utility>
 
 namespace skua_test {
@@ -22,6 +27,32 @@ inline skua::task<tcp_pair> connect_pair(skua::endpoint at = skua::endpoint::loo
   auto [client, server] = co_await skua::when_all(skua::tcp_stream::connect(listener.local_endpoint()), listener.accept());
   co_return tcp_pair{std::move(client), std::move(server)};
 }
+
+// So many bytes are there to be read: also over the loopback interface that may take a moment.
+inline skua::task<> arrived(skua::tcp_stream const& s, int bytes) {
+  for (int there = 0; ::ioctl(s.native_handle(), FIONREAD, &there) == 0 && there < bytes;) co_await skua::this_task::yield();
+}
+
+// An address at which nobody listens: its port is taken, and nobody else gets it.
+class dead_end {
+public:
+  dead_end() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    auto const any = skua::endpoint::loopback(0);
+    sockaddr_storage mine{};
+    socklen_t size = sizeof mine;
+    if (::bind(fd_, static_cast<sockaddr const*>(any.native()), static_cast<socklen_t>(any.native_size())) != 0 ||
+        ::getsockname(fd_, reinterpret_cast<sockaddr*>(&mine), &size) != 0)
+      std::abort();
+    at_ = *skua::endpoint::from_native(&mine, size);
+  }
+  ~dead_end() { ::close(fd_); }
+  dead_end(dead_end const&) = delete;
+  skua::endpoint at() const { return at_; }
+
+private:
+  int fd_;
+  skua::endpoint at_;
+};
 
 inline std::string text_of(std::span<std::byte const> b) { return {reinterpret_cast<char const*>(b.data()), b.size()}; }
 

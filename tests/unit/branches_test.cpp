@@ -97,21 +97,22 @@ TEST_P(Branches, that_fail_stop_the_others__S8) {
 }
 
 TEST_P(Branches, are_stopped_with_their_task) {
-  std::atomic<int> gone{0};
+  std::atomic<int> begun{0}, gone{0};
   auto h = rt.spawn([&]() -> task<> {
     skua::branches<owned, 4> some;
     some.add(owned_after(0, 1));
-    some.add([](std::atomic<int>& g) -> task<owned> {
+    some.add([](std::atomic<int>& b, std::atomic<int>& g) -> task<owned> {
       witness const w(g);
+      ++b;
       co_await never();
       co_return owned(0);
-    }(gone));
+    }(begun, gone));
     some.add(never_value<owned>());
     co_await some;
     ADD_FAILURE() << "it goes on";
   });
   rt.block_on([&]() -> task<> {
-    co_await yield_times(20);
+    co_await until([&] { return begun == 1; });
     h.request_stop();
     try {
       co_await h;

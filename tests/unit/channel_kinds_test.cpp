@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The other kinds of channels: unbounded, and by priority. channel_test.cpp has what all kinds share.
 #include "skua/channel.hpp"
+#include "skua/outside_work.hpp"
 #include "skua/runtime.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
@@ -58,7 +59,7 @@ TEST_F(UnboundedChannel, hands_a_message_over_to_who_waits) {
       co_return sum;
     }, rx);
     co_await let_them_wait();
-    std::thread outside([to = std::move(tx)]() mutable {
+    std::thread outside([to = std::move(tx), w = skua::outside_work()]() mutable {
       for (int i = 1; i <= 100; ++i) EXPECT_TRUE(to.send(i));
     });
     EXPECT_EQ(co_await h, 5050);

@@ -188,8 +188,12 @@ TEST(EventDeathTest, is_not_destroyed_while_tasks_wait) {
       {
         skua::runtime rt({.workers = 1});
         auto e = std::make_unique<event>();
-        auto h = rt.spawn([](event& e) -> task<> { co_await e.wait(); }, std::ref(*e));
-        rt.block_on([]() -> task<> { co_await yield_times(10); });
+        std::atomic<bool> begun = false;
+        auto h = rt.spawn([&]() -> task<> {
+          begun = true;
+          co_await e->wait();
+        });
+        rt.block_on([&]() -> task<> { co_await until([&] { return begun.load(); }); });   // the only worker: it waits
         e.reset();
       },
       "event was destroyed");

@@ -291,10 +291,14 @@ TEST(TaskPool, reuses_no_block_that_was_freed_during_an_enumeration) {
       header_of(p).state.store(2, std::memory_order_release);   // live
       allocations.fetch_add(1, std::memory_order_relaxed);
       bury(slots[i * 7 % slots.size()].exchange(p, std::memory_order_acq_rel));
+      if (i % slots.size() == 0) std::this_thread::yield();
     }
   });
   std::thread emptier([&] {
-    for (std::size_t i = 0; !done.load(std::memory_order_relaxed); ++i) bury(slots[i * 11 % slots.size()].exchange(nullptr, std::memory_order_acq_rel));
+    for (std::size_t i = 0; !done.load(std::memory_order_relaxed); ++i) {
+      bury(slots[i * 11 % slots.size()].exchange(nullptr, std::memory_order_acq_rel));
+      if (i % slots.size() == 0) std::this_thread::yield();
+    }
   });
   for (int round = 0; round != 300; ++round) {
     struct found {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mutex and scoped_lock: exclusion, fairness, stop, destruction. tests/model/mutex_model.cpp has the protocol.
 #include "skua/mutex.hpp"
+#include "skua/outside_work.hpp"
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
 #include "tests/support/leak_check.hpp"
@@ -88,7 +89,7 @@ TEST_F(Mutex, lock_may_be_given_up_by_another_thread) {
   mutex m;
   one.block_on([](mutex& m) -> task<> {
     scoped_lock l = co_await m.lock();
-    std::thread t([&] { l.unlock(); });
+    std::thread t([&, w = skua::outside_work()] { l.unlock(); });
     auto const again = co_await m.lock();
     EXPECT_TRUE(again);
     t.join();

@@ -169,17 +169,20 @@ TEST_P(Rulings, S4_a_completion_that_won_is_delivered_and_the_next_operation_see
 
 TEST_P(Rulings, S7_what_cannot_be_stopped_is_waited_for) {
   run([]() -> task<> {
-    static std::atomic<bool> ended;
-    ended = false;
+    static std::atomic<bool> begun, requested, ended;
+    begun = requested = ended = false;
     auto h = skua::spawn([]() -> task<> {
       co_await skua::spawn_blocking([] {
-        std::this_thread::sleep_for(30ms);
+        begun = true;
+        while (!requested) std::this_thread::yield();
+        std::this_thread::sleep_for(10ms);
         ended = true;
       });
       co_await skua::this_task::checkpoint();
     });
-    co_await skua::spawn_blocking([] { std::this_thread::sleep_for(10ms); });
+    while (!begun) co_await skua::this_task::yield();
     h.request_stop();
+    requested = true;
     EXPECT_THROW(co_await h, skua::task_stopped);
     EXPECT_TRUE(ended);
   });

@@ -78,11 +78,13 @@ TEST_F(Runtime, blocked_on_by_many_threads_at_once) {
 
 TEST_F(Runtime, task_that_is_stopped_while_a_thread_blocks_on_it_throws_task_stopped__S11) {
   skua::runtime rt({.workers = 1});
+  std::atomic<bool> begun = false;
   std::thread stopper([&] {
-    std::this_thread::sleep_for(5ms);
+    while (!begun) std::this_thread::yield();
     rt.request_stop();
   });
-  EXPECT_THROW(rt.block_on([]() -> task<> {
+  EXPECT_THROW(rt.block_on([&]() -> task<> {
+    begun = true;
     for (;;) co_await skua::this_task::yield();
   }),
                skua::task_stopped);
@@ -288,7 +290,7 @@ TEST_F(Runtime, what_is_spawned_while_it_ends_is_born_stopped) {
   {
     skua::runtime rt({.workers = 1});
     rt.spawn([&]() -> task<> {
-        while (!skua::this_task::stop_requested()) {}   // until the walk has told it
+        while (!skua::this_task::stop_requested()) std::this_thread::yield();   // until the walk has told it
         skua::spawn_detached([&]() -> task<> {
           why = skua::this_task::stop_reason();
           spawned = true;
@@ -333,7 +335,7 @@ TEST(RuntimeDeathTest, may_end_the_process_on_a_failure_nobody_awaits__S23) {
       {
         skua::runtime rt({.workers = 1, .terminate_on_unhandled_failure = true});
         rt.spawn(fail_with("fatal")).detach();
-        std::this_thread::sleep_for(10s);
+        for (;;) std::this_thread::sleep_for(1s);
       },
       "fatal");
 }

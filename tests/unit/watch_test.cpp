@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // watch: the latest value, changes, the end, stop.
 #include "skua/watch.hpp"
+#include "skua/outside_work.hpp"
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
@@ -121,7 +122,7 @@ TEST_F(Watch, is_set_by_threads_from_outside) {
   run([]() -> task<> {
     watch<int> w(0);
     auto rx = w.subscribe();
-    std::thread outside([w] {
+    std::thread outside([w, busy = skua::outside_work()] {
       for (int i = 1; i <= 1000; ++i) w.set(i);
     });
     int last = 0;

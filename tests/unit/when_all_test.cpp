@@ -200,19 +200,22 @@ TEST_P(WhenAll, may_fail_and_be_caught_again_and_again) {
 }
 
 TEST_P(WhenAll, failure_deep_inside_stops_cousins_on_every_level__S8) {
-  std::atomic<int> gone = 0;
+  std::atomic<int> gone = 0, leaves = 0;
   struct tree {
-    static task<> node(int depth, bool fails, std::atomic<int>& g) {
+    static task<> node(int depth, bool fails, std::atomic<int>& l, std::atomic<int>& g) {
       witness w(g);
-      if (depth != 0)
-        co_await skua::when_all(node(depth - 1, false, g), node(depth - 1, fails, g));
-      else if (fails)
+      if (depth != 0) {
+        co_await skua::when_all(node(depth - 1, false, l, g), node(depth - 1, fails, l, g));
+      } else if (fails) {
+        co_await until([&] { return l == 63; });   // all others: a fork that comes after the failure begins no branch
         co_await fail_after(4, "the leaf");
-      else
+      } else {
+        ++l;
         co_await never();
+      }
     }
   };
-  EXPECT_EQ(message_of([&] { rt.block_on(tree::node(6, true, gone)); }), "the leaf");
+  EXPECT_EQ(message_of([&] { rt.block_on(tree::node(6, true, leaves, gone)); }), "the leaf");
   EXPECT_EQ(gone, 127);
 }
 
@@ -250,11 +253,12 @@ TEST_P(WhenAll, is_a_checkpoint_and_starts_no_branch_of_a_stopped_task__S1) {
 }
 
 TEST_P(WhenAll, stopped_from_outside_ends_stopped_when_all_branches_have_ended__S3_S8) {
-  std::atomic<int> gone = 0;
+  std::atomic<int> begun = 0, gone = 0;
   auto body = [&]() -> task<> {
     auto h = skua::spawn([&]() -> task<> {
       auto waits = [&](int yields) -> task<owned> {
         witness w(gone);
+        ++begun;
         co_await yield_times(yields);
         co_await never();
         co_return owned(1);
@@ -266,6 +270,7 @@ TEST_P(WhenAll, stopped_from_outside_ends_stopped_when_all_branches_have_ended__
       }
       ADD_FAILURE() << "went on";
     });
+    co_await until([&] { return begun == 3; });
     co_await yield_times(10);
     h.request_stop();
     EXPECT_THROW(co_await h, skua::task_stopped);

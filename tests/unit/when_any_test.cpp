@@ -147,18 +147,19 @@ TEST_P(WhenAny, all_failed_carries_every_failure_in_the_order_of_the_arguments__
 }
 
 TEST_P(WhenAny, stopped_from_outside_stops_every_branch_and_ends_stopped__S3) {
-  std::atomic<int> gone = 0;
+  std::atomic<int> begun = 0, gone = 0;
   auto body = [&]() -> task<> {
     auto h = skua::spawn([&]() -> task<> {
       auto waits = [&]() -> task<int> {
         witness w(gone);
+        ++begun;
         co_await never();
         co_return 1;
       };
       co_await skua::when_any(waits(), waits(), waits());
       ADD_FAILURE() << "went on";
     });
-    co_await yield_times(5);
+    co_await until([&] { return begun == 3; });
     h.request_stop();
     EXPECT_THROW(co_await h, skua::task_stopped);
     EXPECT_EQ(gone, 3);
@@ -167,9 +168,15 @@ TEST_P(WhenAny, stopped_from_outside_stops_every_branch_and_ends_stopped__S3) {
 }
 
 TEST_P(WhenAny, stopped_with_some_branches_failed_ends_stopped_and_reports_them__S9) {
-  auto body = []() -> task<> {
-    auto h = skua::spawn([]() -> task<> { co_await skua::when_any(fail_with("lost"), never_value<int>()); });
-    co_await yield_times(5);
+  std::atomic<bool> begun = false;
+  auto body = [&]() -> task<> {
+    auto fails = [&]() -> task<int> {
+      begun = true;
+      throw std::runtime_error("lost");
+      co_return 0;
+    };
+    auto h = skua::spawn([&]() -> task<> { co_await skua::when_any(fails(), never_value<int>()); });
+    co_await until([&] { return begun.load(); });
     h.request_stop();
     EXPECT_THROW(co_await h, skua::task_stopped);
   };
