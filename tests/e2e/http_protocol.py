@@ -57,33 +57,33 @@ class Client:
 
 
 def ask(server, data):
-    """Sends it on a connection of its own and gives the response and whether the server then closed."""
+    """Sends it on a connection of its own and gives the response and whether the server then closed: whether it leaves another request unanswered."""
     with Client(server) as c:
         c.send(data)
         r = c.response()
         check(r is not None, f"no response to {data[:60]!r}")
-        c.socket.settimeout(0.3)
         try:
-            closed = c.socket.recv(1) == b""
-        except TimeoutError:
-            closed = False
-        except ConnectionResetError:
+            c.send(HELLO)
+            closed = c.response() is None
+        except (BrokenPipeError, ConnectionResetError):
             closed = True
         return *r, closed
 
 
 def test_a_request_is_answered_with_length_and_date():
     with Server("http_server") as server, Client(server) as c:
+        before = time.time()
         c.send(HELLO)
         status, fields, body = c.response()
         equal((status, body), (200, b"Hello, world!"), "response")
         equal(fields["content-length"], "13", "Content-Length")
-        date = email.utils.parsedate_to_datetime(fields["date"])
-        check(fields["date"].endswith(" GMT") and abs(date.timestamp() - time.time()) < 3, f"Date is {fields['date']}")
-        time.sleep(1.1)
-        c.send(HELLO)
-        later = c.response()[1]["date"]
-        check(later != fields["date"], f"the date stands still: {later}")
+        date = email.utils.parsedate_to_datetime(fields["date"]).timestamp()
+        check(fields["date"].endswith(" GMT") and before - 3 < date <= time.time(), f"Date is {fields['date']}")
+
+        def date_now():
+            c.send(HELLO)
+            return c.response()[1]["date"]
+        lib.wait_until(lambda: date_now() != fields["date"], "the date goes on")
 
 
 def test_a_connection_is_kept_alive_and_closed_on_request():
@@ -206,7 +206,7 @@ def test_slow_and_idle_clients_time_out():
             check(slow.end() and dripping.end(), "the slow connections are open")
             check(idle.end() and silent.end(), "the idle connections are open")
             seconds = time.monotonic() - start
-            check(0.6 <= seconds < 0.6 + 1.5 * lib.SLOW, f"the idle connections were closed after {seconds:.2f} s, not 0.6")
+            check(0.6 <= seconds, f"the idle connections were closed after {seconds:.2f} s, not 0.6")
         lib.wait_until(lambda: server.descriptors() < 20, "descriptors are given back")
 
 

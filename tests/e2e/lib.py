@@ -121,6 +121,29 @@ class Server:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
 
+    def has_read(self, clients):
+        """Every one of these connections has been accepted, and the server has read all that was sent on it."""
+        with open("/proc/net/tcp") as f:
+            rows = [line.split() for line in f.readlines()[1:]]
+        mine, waiting = f":{self.port:04X}", {f":{c.getsockname()[1]:04X}" for c in clients}
+        for row in rows:   # 1: local address, 2: remote address, 4: queues, 9: inode, 0 until it is accepted
+            if row[1].endswith(mine) and row[2][-5:] in waiting and row[4].endswith(":00000000") and row[9] != "0":
+                waiting.discard(row[2][-5:])
+        return not waiting
+
+    def wait_until_read(self, *clients):
+        wait_until(lambda: self.has_read(clients), "the server has read what was sent")
+
+    def wait_until_it_refuses(self):
+        """It has closed its listener."""
+        def refused():
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 10 * SLOW).close()
+            except (ConnectionRefusedError, ConnectionResetError):
+                return True
+            return False
+        wait_until(refused, "connections are refused", 30)
+
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
@@ -128,6 +151,12 @@ class Server:
         with open(f"/proc/{self.pid}/stat") as f:
             v = f.read().rsplit(")", 1)[1].split()
         return (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
+
+    def busy_for(self, seconds):
+        """The CPU time that it takes within so many seconds."""
+        before = self.cpu_s()
+        time.sleep(seconds)
+        return self.cpu_s() - before
 
 
 def receive_all(s):

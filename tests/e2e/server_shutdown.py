@@ -12,65 +12,58 @@ def sleep_request(ms):
     return f"GET /sleep/{ms} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
 
 
+LONG = ["--grace", "600"]   # whoever waits for its end has not ended in time (lib.Server)
+
+
+def while_it_lasts(attempt):
+    """attempt(ms) does something while requests that take `ms` are under way, and says whether it was done before they had ended."""
+    ms = 300
+    while not attempt(ms):   # the machine was too slow: nothing was shown
+        ms *= 2
+        check(ms < 60_000, f"a request of {ms // 2} ms has ended first")
+
+
 def test_idle_servers_end_at_once():
     for name in ["http_server", "echo_server"]:
         for sign in [signal.SIGTERM, signal.SIGINT]:
-            with Server(name) as server:
-                start = time.monotonic()
+            with Server(name, *LONG) as server:
                 server.stop(sign)
-                check(time.monotonic() - start < 1 * lib.SLOW, f"{name} took {time.monotonic() - start:.1f} s to end")
 
 
-def test_requests_in_flight_are_answered():
-    with Server("http_server") as server:
-        clients = [server.connect() for _ in range(50)]
-        for c in clients:
-            c.sendall(sleep_request(400))
-        time.sleep(0.1)
+def requests_in_flight(ms, clients, data, wanted):
+    """Sent on each connection; then SIGTERM. What comes is checked if the signal was taken note of before a request can have ended."""
+    with Server("http_server", *LONG) as server:
+        connections = [server.connect() for _ in range(clients)]
+        start = time.monotonic()
+        for c in connections:
+            c.sendall(data)
+        server.wait_until_read(*connections)
         server.process.send_signal(signal.SIGTERM)
-        for i, c in enumerate(clients):
+        server.wait_until_it_refuses()
+        in_time = time.monotonic() - start < ms / 1000
+        for i, c in enumerate(connections):
             got = receive_all(c)
-            check(got.startswith(b"HTTP/1.1 200 OK\r\n"), f"client {i} of 50 got {got[:80]!r}")
-            check(b"Connection: close\r\n" in got, f"client {i} was not told that the connection closes: {got!r}")
+            if in_time:
+                equal(got.count(b"HTTP/1.1 200 OK\r\n"), wanted, f"responses to client {i} of {clients}")
+                check(b"Connection: close\r\n" in got, f"client {i} was not told that the connection closes: {got!r}")
         server.ended()
+        return in_time
+
+
+def test_requests_in_flight_are_answered_and_nothing_is_accepted_meanwhile():
+    while_it_lasts(lambda ms: requests_in_flight(ms, 50, sleep_request(ms), 1))
 
 
 def test_pipelined_requests_that_have_arrived_are_answered():
-    with Server("http_server") as server:
-        c = server.connect()
-        c.sendall(sleep_request(300) + HELLO * 5)
-        time.sleep(0.1)
-        server.process.send_signal(signal.SIGTERM)
-        equal(receive_all(c).count(b"HTTP/1.1 200 OK\r\n"), 6, "responses")
-        server.ended()
-
-
-def test_nothing_is_accepted_while_requests_finish():
-    with Server("http_server") as server:
-        c = server.connect()
-        c.sendall(sleep_request(1000))
-        time.sleep(0.1)
-        server.process.send_signal(signal.SIGTERM)
-        end = time.monotonic() + 0.5 * lib.SLOW
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", server.port), 1).close()
-            except (ConnectionRefusedError, ConnectionResetError):
-                break
-            check(time.monotonic() < end, "connections are still accepted")
-            time.sleep(0.02)
-        check(receive_all(c).startswith(b"HTTP/1.1 200 OK\r\n"), "the request in flight was not answered")
-        server.ended()
+    while_it_lasts(lambda ms: requests_in_flight(ms, 1, sleep_request(ms) + HELLO * 5, 6))
 
 
 def test_idle_connections_do_not_delay_the_end():
     for name in ["http_server", "echo_server"]:
-        with Server(name) as server:
+        with Server(name, *LONG) as server:
             clients = [server.connect() for _ in range(200)]
-            time.sleep(0.1)
-            start = time.monotonic()
+            server.wait_until_read(*clients)
             server.stop()
-            check(time.monotonic() - start < 2 * lib.SLOW, f"{name} took {time.monotonic() - start:.1f} s to end")
             for c in clients:
                 equal(receive_all(c), b"", "bytes from an idle connection")
 
@@ -78,21 +71,21 @@ def test_idle_connections_do_not_delay_the_end():
 def test_a_request_that_takes_too_long_is_cut_off():
     with Server("http_server", "--grace", "0.3") as server:
         c = server.connect()
-        c.sendall(sleep_request(60_000))
-        time.sleep(0.1)
+        c.sendall(sleep_request(3_600_000))
+        server.wait_until_read(c)
         start = time.monotonic()
         server.stop()
-        check(0.25 < time.monotonic() - start < 3 * lib.SLOW, f"it took {time.monotonic() - start:.2f} s, with a grace period of 0.3")
+        check(0.25 < time.monotonic() - start, f"it took {time.monotonic() - start:.2f} s, with a grace period of 0.3")
         equal(receive_all(c), b"", "bytes from the connection that was cut off")
 
 
 def test_the_second_signal_ends_the_grace_period():
-    with Server("http_server", "--grace", "60") as server:
+    with Server("http_server", *LONG) as server:
         c = server.connect()
-        c.sendall(sleep_request(60_000))
-        time.sleep(0.1)
+        c.sendall(sleep_request(3_600_000))
+        server.wait_until_read(c)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        server.wait_until_it_refuses()   # two signals that come together are one
         check(server.process.poll() is None, "it has not waited for the request in flight")
         server.stop()
         c.close()
@@ -128,12 +121,11 @@ def test_under_load_every_request_sent_before_the_signal_is_answered():
         for t in threads:
             t.start()
         started.wait()
-        time.sleep(0.5)
+        lib.wait_until(lambda: answered[0] > 100, "requests are answered", 60)
         server.stop()
         for t in threads:
             t.join()
         equal(broken, [], "responses that were cut off")
-        check(answered[0] > 16, f"only {answered[0]} requests were answered")
 
 
 def test_the_echo_server_sends_back_what_has_arrived():
@@ -141,7 +133,7 @@ def test_the_echo_server_sends_back_what_has_arrived():
         c = server.connect()
         data = bytes(range(256)) * 1000
         c.sendall(data)
-        time.sleep(0.2)
+        server.wait_until_read(c)
         server.process.send_signal(signal.SIGTERM)
         equal(len(receive_all(c)), len(data), "bytes")
         server.ended()

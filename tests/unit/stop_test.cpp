@@ -184,11 +184,14 @@ TEST_P(Stop, by_one_of_its_own_branches) {
   each([this](skua::runtime& rt, body run, seen& what) {
     rt.block_on([](body b, seen& s, int n) -> task<> {
       skua::join_handle<> h;
-      auto stops = [](skua::join_handle<>& self, int m) -> task<> {
+      std::atomic<bool> assigned = false;
+      auto stops = [&assigned](skua::join_handle<>& self, int m) -> task<> {
+        co_await until([&] { return assigned.load(); });
         co_await yield_times(m);
         self.request_stop();
       };
       h = skua::spawn([&]() -> task<> { co_await skua::when_all(b(s), stops(h, n)); });
+      assigned = true;
       EXPECT_THROW(co_await h, skua::task_stopped);
     },
                 run, std::ref(what), progress());
