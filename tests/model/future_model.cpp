@@ -40,10 +40,10 @@ struct model : rl::test_suite<model, 4> {
     promise.make().state = &state.get();
     state->give_future();
     setters_left.store(2, std::memory_order_relaxed);
-    somebody_sets = rl::rand(3) != 0;
+    somebody_sets = !one_in(3);
     // A setter looks into the promise before it claims, so with two setters the waiter may only destroy it if the second never comes.
     waiter_owns_promise = somebody_sets && rl::rand(2) == 0;
-    first_fails = rl::rand(3) == 0;
+    first_fails = one_in(3);
   }
 
   void free_state() {

@@ -110,7 +110,7 @@ struct model : rl::test_suite<model, 4> {
     what[1] = suspends;
     what[2] = static_cast<behaviour>(rl::rand(5));
     if (what[2] >= asks) what[2] = static_cast<behaviour>(what[2] + 1);
-    request_comes = rl::rand(3) != 0;
+    request_comes = !one_in(3);
     one_in_a_turn = rl::rand(2);
     outsider = !request_comes && rl::rand(2);
     if (outsider) {

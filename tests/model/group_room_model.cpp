@@ -31,7 +31,7 @@ struct model : rl::test_suite<model, 4> {
     for (auto& w : waiter) w.spawns = rl::rand(2);
     passes_early = rl::rand(2);
     stopped_one = static_cast<int>(rl::rand(4)) - 1;
-    stops_group = rl::rand(4) == 0;
+    stops_group = one_in(4);
   }
 
   void end_task(group_core::member& m) {

@@ -85,7 +85,7 @@ struct model : rl::test_suite<model, IDLERS + 1> {
   void before() {
     what = SCENARIO >= 0 ? static_cast<scenario>(SCENARIO) : static_cast<scenario>(rl::rand(scenarios));
     idle.make();
-    words.make(*idle, slots.make().at, workers(), rl::rand(4) != 0);
+    words.make(*idle, slots.make().at, workers(), !one_in(4));
     for (auto& q : queues) q.make();
     inbox.make(), kicked.make(), arrived.make(), done.make(), stopping.make();
     in_wait = 0;
@@ -112,7 +112,7 @@ struct model : rl::test_suite<model, IDLERS + 1> {
     }
     void kick() { m.kicked->fetch_add(1, seq_cst); }
     void wake(atomic<std::uint32_t>&) {}
-    void wait_on(atomic<std::uint32_t>&, std::uint32_t) { rl::yield(1, $); }
+    void wait_on(atomic<std::uint32_t>&, std::uint32_t) { rl::yield(); }
     void role_released() { to_tell = false; }
 
     item search(look_for, bool& active) {
@@ -148,7 +148,7 @@ struct model : rl::test_suite<model, IDLERS + 1> {
           for (std::size_t i = 0; i != count; ++i) list[i] = count == 2 && i == 0 ? waits : plain;
           break;
         }
-        rl::yield(1, $);
+        rl::yield();
       }
       --m.in_wait;
     }
@@ -181,7 +181,7 @@ struct model : rl::test_suite<model, IDLERS + 1> {
     e.notify_after_push();
   }
   void await_done(int n) {
-    while (done->load(acquire) != n) rl::yield(1, $);
+    while (done->load(acquire) != n) rl::yield();
   }
 
   // ---------------------------------------------------------------------------------------------- the parties

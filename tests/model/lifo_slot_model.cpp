@@ -33,7 +33,7 @@ struct model : rl::test_suite<model, 3> {
   unsigned next = 0, script = 0;
 
   void before() {
-    lifo.make().reset(rl::rand(3) != 0);
+    lifo.make().reset(!one_in(3));
     for (unsigned i = 0; i != most; ++i) {
       idle[i].make();
       contents[i].make();

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks the models: every seeded mutant of a shipping header must be noticed by a model.
 
-usage: mutants.py [--cxx COMPILER] [--work DIR] [--only TEXT] [--jobs N] FILE.mutants...
+usage: mutants.py [--cxx COMPILER] [--work DIR] [--engine LIBRARY] [--only TEXT] [--jobs N] [--times] FILE.mutants...
 
 A file X.mutants holds the mutants that X.cpp must notice, one block each:
 
@@ -20,9 +20,13 @@ Several "-" lines are one text with line breaks between them, so are several "+"
 A mutant is noticed when the model's program exits with something else than 0 in one of its runs. One that survives all of them, does not
 compile, or whose text is not found once, fails the test. Verdicts are kept by the contents of everything they depend on (--work), so a second
 run only checks what has changed.
+
+What makes hundreds of them cheap: the sources of a mutant are links to ours but for what it changes; what does not change is compiled once (relacy_engine.cpp,
+and relacy_sync.hpp as a precompiled header); and the rest without optimisation, as most are noticed within a few schedules.
 """
 import argparse
 import concurrent.futures
+import fcntl
 import hashlib
 import json
 import os
@@ -31,11 +35,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TREE = ["include", "scheduler", "io", "tests/model"]   # what a model may include
-FLAGS = ["-std=c++20", "-O1", "-w", "-UNDEBUG"]
+MODELS = ROOT / "tests/model"
+TREE = ["include", "scheduler", "io"]   # where the headers are that a mutant changes
+FLAGS = ["-std=c++20", "-w", "-UNDEBUG"]
 TIMEOUT_S = 300
 
 
@@ -116,50 +122,111 @@ def mutate(mutant):
     return texts, None
 
 
-class Checker:
-    def __init__(self, cxx, work):
-        self.cxx, self.work = cxx, work
+class Compiler:
+    """Compiles a model with some headers changed. What does not depend on them is compiled once, and kept in `work`."""
+
+    def __init__(self, cxx, work, engine):
+        self.cxx, self.flags = cxx, [*FLAGS, f"-I{MODELS}"]
         self.version = subprocess.run([cxx, "--version"], capture_output=True, text=True, check=True).stdout
-        (work / "verdicts").mkdir(parents=True, exist_ok=True)
+        self.engine, self.header, self.header_uses = engine, None, set()
+        with open(work / "lock", "w") as lock:   # others may be at it, in the same folder
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if engine is None:
+                self.engine, _ = self.prepare(work / "engine.o", ["-O2", "-c", str(MODELS / "relacy_engine.cpp")])
+            if "clang" in self.version:
+                self.header, self.header_uses = self.prepare(work / "relacy_sync.pch", ["-O0", "-x", "c++-header", str(MODELS / "relacy_sync.hpp")])
+
+    def prepare(self, result, arguments):
+        """Compiled anew if something that it depends on has changed. (The compiler refuses a precompiled header of files that were touched.)"""
+        record, deps = result.with_suffix(".json"), result.with_suffix(".d")
+        try:
+            kept = json.loads(record.read_text())
+            if kept == self.record(kept["used"]) and result.exists():
+                return result, set(kept["used"])
+        except (OSError, ValueError, KeyError):
+            pass
+        subprocess.run([self.cxx, *self.flags, f"-I{ROOT}/include", *arguments, "-MD", "-MF", str(deps), "-o", str(result)], check=True)
+        used = read_dependencies(deps, ROOT)
+        record.write_text(json.dumps(self.record(used)))
+        return result, used
+
+    def record(self, names):
+        return {"version": self.version, "used": sorted(names), "hashes": hashes(names), "times": [(ROOT / n).stat().st_mtime for n in sorted(names)]}
+
+    def compile(self, model, tree, changed):
+        """(files that it depends on, or None; what the compiler said). `tree`: the sources."""
+        header = ["-include-pch", str(self.header)] if self.header and not self.header_uses & changed else []
+        command = [self.cxx, f"-I{tree}/include", f"-I{tree}", *self.flags, "-O0", *header, "-MD", "-MF", str(tree / "deps"), str(MODELS / f"{model}.cpp")]
+        build = subprocess.run([*command, str(self.engine), "-o", str(tree / model)], capture_output=True, text=True)
+        if build.returncode:
+            return None, f"does not compile with {model}:\n" + build.stderr[:2000].replace(str(tree), "")
+        used = read_dependencies(tree / "deps", tree)
+        if changed - used:
+            return None, f"{model} does not read {', '.join(changed - used)}"
+        return used | read_dependencies(tree / "deps", ROOT) | (self.header_uses if header else set()), ""
+
+
+def make_tree(tree, texts):
+    """A copy of the sources in which those in `texts` are different."""
+    for top in TREE:
+        for folder, _, names in os.walk(ROOT / top):
+            here = os.path.relpath(folder, ROOT)
+            (tree / here).mkdir(parents=True)
+            for name in names:
+                if name.endswith(".hpp") and f"{here}/{name}" not in texts:
+                    (tree / here / name).symlink_to(f"{folder}/{name}")
+    for name, text in texts.items():
+        (tree / name).write_text(text)
+
+
+def read_dependencies(file, top):
+    """Files in the folder `top`, by path from there."""
+    words = file.read_text().replace("\\\n", " ").split()
+    paths = (os.path.normpath(w) for w in words if w.endswith((".hpp", ".cpp")))
+    return {os.path.relpath(p, top) for p in paths if p.startswith(f"{top}/")}
+
+
+def hashes(names):
+    return {n: hashlib.sha256((ROOT / n).read_bytes()).hexdigest() for n in sorted(names) if (ROOT / n).exists()}
+
+
+class Checker:
+    def __init__(self, compiler, work):
+        self.compiler, self.work = compiler, work
+        (work / "verdicts").mkdir(exist_ok=True)
 
     def check(self, mutant):
-        """('noticed' | 'survives' | 'broken', explanation)"""
+        """('noticed' | 'survives' | 'broken', explanation, seconds to compile, seconds to search)"""
         texts, why = mutate(mutant)
         if texts is None:
-            return "broken", why
-        identity = hashlib.sha256(json.dumps([mutant.name, texts, mutant.models, mutant.runs, self.version, FLAGS], sort_keys=True).encode()).hexdigest()[:20]
-        record = self.work / "verdicts" / f"{identity}.json"
+            return "broken", why, 0, 0
+        identity = json.dumps([mutant.name, texts, mutant.models, mutant.runs, self.compiler.version, FLAGS], sort_keys=True)
+        record = self.work / "verdicts" / (hashlib.sha256(identity.encode()).hexdigest()[:20] + ".json")
         kept = self.recall(record)
         if kept:
-            return kept
-        tree = self.work / f"tree-{identity}"
-        shutil.rmtree(tree, ignore_errors=True)
-        try:
-            for folder in TREE:
-                shutil.copytree(ROOT / folder, tree / folder, ignore=lambda _, names: [n for n in names if n.endswith((".mutants", ".py", ".txt"))])
-            for name, text in texts.items():
-                (tree / name).write_text(text)
-            verdict, why, used = "survives", "", set()
-            for model in mutant.models:
-                program = tree / model
-                source = tree / "tests/model" / f"{model}.cpp"
-                command = [self.cxx, *FLAGS, f"-I{tree}/include", f"-I{tree}", "-MD", "-MF", str(tree / "deps"), str(source), "-o", str(program)]
-                build = subprocess.run(command, capture_output=True, text=True)
-                if build.returncode:
-                    return "broken", f"does not compile with {model}:\n" + build.stderr[:2000].replace(str(tree), "")
-                used |= self.dependencies(tree)
-                for run in mutant.runs or runs_of(model):
-                    noticed, said = self.run(program, run)
-                    if noticed:
-                        verdict, why = "noticed", f"{model} {run[0]}: {said}"
-                        break
-                    why += f"  {model} {' '.join(run)}: {said}\n"
-                if verdict == "noticed":
-                    break
-            record.write_text(json.dumps({"verdict": verdict, "why": why, "mutated": sorted(texts), "used": self.hashes(used - set(texts))}))
-            return verdict, why
-        finally:
-            shutil.rmtree(tree, ignore_errors=True)
+            return "noticed", kept, 0, 0
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            make_tree(pathlib.Path(folder), texts)
+            return self.compile_and_run(mutant, set(texts), pathlib.Path(folder), record)
+
+    def compile_and_run(self, mutant, changed, tree, record):
+        said, compiling, searching = "", 0, 0
+        for model in mutant.models:
+            start = time.monotonic()
+            used, why = self.compiler.compile(model, tree, changed)
+            compiling += time.monotonic() - start
+            if used is None:
+                return "broken", why, compiling, searching
+            for run in mutant.runs or runs_of(model):
+                start = time.monotonic()
+                noticed, what = self.run(tree / model, run)
+                searching += time.monotonic() - start
+                if noticed:
+                    why = f"{model} {run[0]}: {what}"
+                    record.write_text(json.dumps({"why": why, "used": hashes(used - changed)}))
+                    return "noticed", why, compiling, searching
+                said += f"  {model} {' '.join(run)}: {what}\n"
+        return "survives", said, compiling, searching
 
     @staticmethod
     def run(program, arguments):
@@ -174,23 +241,12 @@ class Checker:
         return result.returncode != 0, said
 
     @staticmethod
-    def dependencies(tree):
-        """Files of the repository, by path from its top, that the last compilation read."""
-        words = (tree / "deps").read_text().replace("\\\n", " ").split()
-        return {os.path.relpath(os.path.normpath(w), tree) for w in words if w.startswith(str(tree)) and w.endswith((".hpp", ".cpp"))}
-
-    @staticmethod
-    def hashes(names):
-        return {n: hashlib.sha256((ROOT / n).read_bytes()).hexdigest() for n in sorted(names) if (ROOT / n).exists()}
-
-    def recall(self, record):
+    def recall(record):
         try:
             kept = json.loads(record.read_text())
         except (OSError, ValueError):
             return None
-        if kept["verdict"] != "noticed" or self.hashes(kept["used"]) != kept["used"]:
-            return None
-        return "noticed", kept["why"] + " (kept)"
+        return kept["why"] + " (kept)" if hashes(kept["used"]) == kept["used"] else None
 
 
 def main():
@@ -198,17 +254,22 @@ def main():
     parser.add_argument("files", nargs="+", type=pathlib.Path)
     parser.add_argument("--cxx", default=os.environ.get("CXX", "clang++-19"))
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/model/mutants")
+    parser.add_argument("--engine", type=pathlib.Path, help="relacy_engine.cpp, compiled; default: compiled here")
     parser.add_argument("--only", default="", help="only mutants whose name contains this")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--times", action="store_true", help="print how long each took to compile and to search")
     arguments = parser.parse_args()
     mutants = [m for f in arguments.files for m in parse(f) if arguments.only in m.name]
     if not mutants:
         sys.exit("mutants: none to check")
-    checker = Checker(arguments.cxx, arguments.work.resolve())
-    bad, start = 0, time.monotonic()
+    start, bad, work = time.monotonic(), 0, arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    checker = Checker(Compiler(arguments.cxx, work, arguments.engine and arguments.engine.resolve()), work)
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        for mutant, (verdict, why) in zip(mutants, pool.map(checker.check, mutants)):
+        for mutant, (verdict, why, compiling, searching) in zip(mutants, pool.map(checker.check, mutants)):
             bad += verdict != "noticed"
+            if arguments.times:
+                print(f"{compiling:6.2f} {searching:7.2f} ", end="")
             print(f"{verdict.upper() if verdict != 'noticed' else verdict:8s} {mutant.name:70s} {why.strip() if verdict == 'noticed' else ''}", flush=True)
             if verdict != "noticed":
                 print(f"         {mutant.source}\n{why}", flush=True)

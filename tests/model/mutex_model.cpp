@@ -53,8 +53,8 @@ struct model : rl::test_suite<model, 5> {
     }
     frame[2]->is_select = third_selects = rl::rand(2);
     frame[2]->claim.store(0, std::memory_order_relaxed);
-    rival_comes = rl::rand(2);
-    other_is_ready = rl::rand(4) == 0;
+    rival_comes = third_selects && rl::rand(2);
+    other_is_ready = third_selects && one_in(4);
     rival_has_it = false;
     inside.store(tasks, std::memory_order_relaxed);
     guarded = 0;

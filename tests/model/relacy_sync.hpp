@@ -8,7 +8,7 @@
 //
 // What is modelled, and how faithfully:
 //     atomic, orders    C++11 as Relacy implements it: a load sees the newest value or, if nothing forbids it, an older one (up to two older
-//                       with `random`, one with `boundN` and `full`). A weak CAS fails spuriously.
+//                       with `random`, one with `boundN`). A weak CAS fails spuriously.
 //     var               races and uses after death are errors.
 //     heavy_barrier()   not one instant: the caller exchanges what it has seen with one other thread after the other, and anything may run
 //                       in between; each knows then what the caller knew when it called, and the caller, at the end, what each knew.
@@ -16,44 +16,42 @@
 //                       for relaxed accesses before it), so what holds here holds there.
 //     backoff           yields.
 #pragma once
-#include <atomic>   // all of the standard library before Relacy, whose macros it would not survive
+#include <bit>
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <mutex>
 #include <new>
-#include <sstream>
 #include <type_traits>
 #include <utility>
+#include "relacy_engine.hpp"
 #include "skua/detail/config.hpp"
-#include <relacy/relacy.hpp>
-#undef memory_order_relaxed
-#undef memory_order_consume
-#undef memory_order_acquire
-#undef memory_order_release
-#undef memory_order_acq_rel
-#undef memory_order_seq_cst
-#undef new
-#undef delete
 
-// A SKUA_CHECK that fails is an error that the model has found. (A model links nothing of the library.)
-[[noreturn, gnu::weak]] void skua::detail::check_failed(char const* what, char const*, int) noexcept {
-  rl::ctx().fail_test(what, rl::test_result_user_assert_failed, $);
-  std::abort();   // not reached: fail_test switches away for good
-}
+// What models use of Relacy itself, as it is there.
+namespace rl {
+template <class Derived, unsigned Threads>
+struct test_suite {
+  static constexpr unsigned threads = Threads;
+  test_suite() = default;
+  test_suite(test_suite const&) = delete;
+  void before() {}
+  void after() {}
+};
+inline unsigned rand(unsigned limit) { return relacy_detail::rand(limit); }
+inline void yield() { relacy_detail::yield(); }
+} // namespace rl
+#define RL_ASSERT(...) ((__VA_ARGS__) ? void() : relacy_detail::fail("assertion: " #__VA_ARGS__, __FILE__, __LINE__))
+
+// True once in n random schedules; a bounded search tries both, once.
+inline bool one_in(unsigned n) { return rl::rand(relacy_detail::is_random() ? n : 2) == 0; }
 
 namespace relacy_detail {
 
-inline rl::memory_order order(std::memory_order o) {
-  switch (o) {
-  case std::memory_order_relaxed: return rl::mo_relaxed;
-  case std::memory_order_acquire: return rl::mo_acquire;
-  case std::memory_order_release: return rl::mo_release;
-  case std::memory_order_acq_rel: return rl::mo_acq_rel;
-  default: return rl::mo_seq_cst;
-  }
-}
+// clang-format off
+template <std::size_t Size> struct word_of;
+template <> struct word_of<1> { using type = std::uint8_t; };
+template <> struct word_of<2> { using type = std::uint16_t; };
+template <> struct word_of<4> { using type = std::uint32_t; };
+template <> struct word_of<8> { using type = std::uint64_t; };
+// clang-format on
 
 // The failure order of a CAS that names only one.
 inline std::memory_order failure(std::memory_order o) {
@@ -61,70 +59,61 @@ inline std::memory_order failure(std::memory_order o) {
   return o == std::memory_order_release ? std::memory_order_relaxed : o;
 }
 
-// What every thread of the running iteration has seen, for heavy_barrier(). A thread that has not begun yet takes part by learning, when it
-// begins, what the barriers before it told everybody.
-struct participants {
-  static constexpr unsigned most = 16;
-  rl::thread_info_base* thread[most] = {};
-  rl::timestamp_t told[most] = {};
-  void clear() { *this = participants{}; }
-  void enter(unsigned index) {
-    rl::context& c = rl::ctx();
-    thread[index] = c.threadx_;
-    learn(*c.threadx_, told);
-  }
-  static void learn(rl::thread_info_base& t, rl::timestamp_t const* from) {
-    for (unsigned i = 0; i != rl::ctx().get_thread_count(); ++i)
-      if (t.acq_rel_order_[i] < from[i]) t.acq_rel_order_[i] = from[i];
-  }
-  static void collect(rl::timestamp_t* into, rl::thread_info_base const& t) {
-    for (unsigned i = 0; i != rl::ctx().get_thread_count(); ++i)
-      if (into[i] < t.acq_rel_order_[i]) into[i] = t.acq_rel_order_[i];
-  }
+template <class Suite>
+struct suite_of final : any_suite {
+  Suite suite;
+  void before() override { suite.before(); }
+  void thread(unsigned index) override { suite.thread(index); }
+  void after() override { suite.after(); }
+  static any_suite* make(void* at) { return ::new (at) suite_of; }
 };
-inline participants everybody;
 
 } // namespace relacy_detail
 
 struct relacy_sync {
   template <class T>
   class atomic {
+    using word = typename relacy_detail::word_of<sizeof(T)>::type;
+    using order = std::memory_order;
+    static word in(T v) { return std::bit_cast<word>(v); }
+    static T out(word v) { return std::bit_cast<T>(v); }
+
   public:
-    atomic(T v = T{}) { a_.store(v, rl::mo_relaxed, $); }
-    T load(std::memory_order o = std::memory_order_seq_cst) const { return a_.load(relacy_detail::order(o), $); }
-    void store(T v, std::memory_order o = std::memory_order_seq_cst) { a_.store(v, relacy_detail::order(o), $); }
-    T exchange(T v, std::memory_order o = std::memory_order_seq_cst) { return a_.exchange(v, relacy_detail::order(o), $); }
-    T fetch_add(T v, std::memory_order o = std::memory_order_seq_cst) { return a_.fetch_add(v, relacy_detail::order(o), $); }
-    T fetch_sub(T v, std::memory_order o = std::memory_order_seq_cst) { return a_.fetch_add(static_cast<T>(T{} - v), relacy_detail::order(o), $); }
-    T fetch_and(T v, std::memory_order o = std::memory_order_seq_cst) { return a_.fetch_and(v, relacy_detail::order(o), $); }
-    T fetch_or(T v, std::memory_order o = std::memory_order_seq_cst) { return a_.fetch_or(v, relacy_detail::order(o), $); }
-    T fetch_xor(T v, std::memory_order o = std::memory_order_seq_cst) { return a_.fetch_xor(v, relacy_detail::order(o), $); }
-    bool compare_exchange_strong(T& e, T v, std::memory_order o = std::memory_order_seq_cst) {
-      return compare_exchange_strong(e, v, o, relacy_detail::failure(o));
-    }
-    bool compare_exchange_weak(T& e, T v, std::memory_order o = std::memory_order_seq_cst) {
-      return compare_exchange_weak(e, v, o, relacy_detail::failure(o));
-    }
-    bool compare_exchange_strong(T& e, T v, std::memory_order success, std::memory_order failure) {
-      return a_.compare_exchange_strong(e, v, relacy_detail::order(success), $, relacy_detail::order(failure), $);
-    }
-    bool compare_exchange_weak(T& e, T v, std::memory_order success, std::memory_order failure) {
-      return a_.compare_exchange_weak(e, v, relacy_detail::order(success), $, relacy_detail::order(failure), $);
-    }
+    atomic(T v = T{}) : a_(in(v)) {}
+    T load(order o = std::memory_order_seq_cst) const { return out(a_.load(o)); }
+    void store(T v, order o = std::memory_order_seq_cst) { a_.store(in(v), o); }
+    T exchange(T v, order o = std::memory_order_seq_cst) { return out(a_.exchange(in(v), o)); }
+    T fetch_add(T v, order o = std::memory_order_seq_cst) { return out(a_.fetch_add(in(v), o)); }
+    T fetch_sub(T v, order o = std::memory_order_seq_cst) { return out(a_.fetch_add(static_cast<word>(word{} - in(v)), o)); }
+    T fetch_and(T v, order o = std::memory_order_seq_cst) { return out(a_.fetch_and(in(v), o)); }
+    T fetch_or(T v, order o = std::memory_order_seq_cst) { return out(a_.fetch_or(in(v), o)); }
+    T fetch_xor(T v, order o = std::memory_order_seq_cst) { return out(a_.fetch_xor(in(v), o)); }
+    bool compare_exchange_strong(T& e, T v, order o = std::memory_order_seq_cst) { return exchange_if(false, e, v, o, relacy_detail::failure(o)); }
+    bool compare_exchange_weak(T& e, T v, order o = std::memory_order_seq_cst) { return exchange_if(true, e, v, o, relacy_detail::failure(o)); }
+    bool compare_exchange_strong(T& e, T v, order success, order failure) { return exchange_if(false, e, v, success, failure); }
+    bool compare_exchange_weak(T& e, T v, order success, order failure) { return exchange_if(true, e, v, success, failure); }
 
   private:
-    rl::atomic<T> a_;
+    bool exchange_if(bool weak, T& e, T v, order success, order failure) {
+      word expected = in(e);
+      bool const done = a_.compare_exchange(weak, expected, in(v), success, failure);
+      e = out(expected);
+      return done;
+    }
+    relacy_detail::atomic_cell<word> a_;
   };
 
   template <class T>
   class var {
+    using word = typename relacy_detail::word_of<sizeof(T)>::type;
+
   public:
-    var(T v = T{}) { v_($) = v; }
+    var(T v = T{}) : v_(std::bit_cast<word>(v)) {}
     var(var const& o) : var(static_cast<T>(o)) {}
-    operator T() const { return v_($); }
-    T operator->() const { return v_($); }   // for pointers
+    operator T() const { return std::bit_cast<T>(v_.load()); }
+    T operator->() const { return *this; }   // for pointers
     var& operator=(T v) {
-      v_($) = v;
+      v_.store(std::bit_cast<word>(v));
       return *this;
     }
     var& operator=(var const& o) { return *this = static_cast<T>(o); }
@@ -134,38 +123,15 @@ struct relacy_sync {
     var& operator--() { return *this -= 1; }
 
   private:
-    rl::var<T> v_;
+    relacy_detail::var_cell<word> v_;
   };
 
-  // A stand-alone fence: prefer ordered operations (ThreadSanitizer does not model fences).
-  static void fence(std::memory_order o) { rl::atomic_thread_fence(relacy_detail::order(o), $); }
-
-  static void heavy_barrier() noexcept {
-    using relacy_detail::everybody;
-    using relacy_detail::participants;
-    rl::context& c = rl::ctx();
-    unsigned const self = c.current_thread();
-    rl::atomic_thread_fence(rl::mo_seq_cst, $);
-    rl::timestamp_t mine[participants::most] = {}, theirs[participants::most] = {};
-    participants::collect(mine, *c.threadx_);
-    participants::collect(everybody.told, *c.threadx_);   // for those who begin later
-    for (unsigned i = 0; i != c.get_thread_count(); ++i) {
-      if (i == self) continue;
-      c.sched();
-      if (rl::thread_info_base* t = everybody.thread[i]) {
-        participants::collect(theirs, *t);
-        participants::learn(*t, mine);
-      }
-    }
-    participants::learn(*c.threadx_, theirs);
-    rl::atomic_thread_fence(rl::mo_seq_cst, $);
-  }
-
+  static void heavy_barrier() noexcept { relacy_detail::heavy_barrier(); }
   static void light_barrier() noexcept {}   // Relacy runs a thread's operations in order; what a load sees is heavy_barrier()'s business
 
   class backoff {
   public:
-    void pause() { rl::yield(1, $); }
+    void pause() { rl::yield(); }
   };
 };
 
@@ -186,42 +152,14 @@ private:
   unsigned char bytes_[sizeof(T) + 63];   // Relacy does not align the suite
 };
 
-// The suite as given, with its threads made known to heavy_barrier().
-template <class Suite>
-struct observed_suite : Suite {
-  void before() {
-    relacy_detail::everybody.clear();
-    Suite::before();
-  }
-  void thread(unsigned index) {
-    relacy_detail::everybody.enter(index);
-    Suite::thread(index);
-  }
-};
-
-// usage: model [random|boundN|full] ITERATIONS [verbose]
+// usage: model [random|boundN] ITERATIONS [verbose]
 //   random   ITERATIONS random schedules (default 100000)
 //   boundN   every schedule with at most N preemptions; ITERATIONS is ignored (default N: 3)
-//   full     every schedule; ITERATIONS is ignored
 //   verbose  prints the history of the first failure
 // One line on stdout, "ok COUNT" or "error COUNT what". Exit status 0: no error found.
 template <class Suite>
 int simulate(int argc, char** argv) {
-  static_assert(Suite::params::thread_count <= relacy_detail::participants::most);
-  rl::test_params p;
-  char const* const how = argc > 1 ? argv[1] : "random";
-  bool const bound = std::strncmp(how, "bound", 5) == 0;
-  p.search_type = std::strcmp(how, "full") == 0 ? rl::sched_full : bound ? rl::sched_bound : rl::sched_random;
-  p.context_bound = bound && how[5] != 0 ? static_cast<unsigned>(std::atoi(how + 5)) : 3;
-  p.iteration_count = argc > 2 ? static_cast<rl::iteration_t>(std::atoll(argv[2])) : 100000;
-  p.execution_depth_limit = 20000;
-  p.collect_history = argc > 3;
-  std::ostringstream out, progress;
-  p.output_stream = &out;
-  p.progress_stream = &progress;
-  bool const ok = rl::simulate<observed_suite<Suite>>(p);
-  std::printf("%s %llu%s%s\n", ok ? "ok" : "error", static_cast<unsigned long long>(p.stop_iteration), ok ? "" : " ",
-              ok ? "" : rl::test_result_str(p.test_result));
-  if (!ok && argc > 3) std::puts(out.str().c_str());
-  return ok ? 0 : 1;
+  using suite = relacy_detail::suite_of<Suite>;
+  static_assert(alignof(suite) <= alignof(std::max_align_t));
+  return relacy_detail::simulate(Suite::threads, &suite::make, sizeof(suite), argc, argv);
 }

@@ -89,8 +89,8 @@ struct model : rl::test_suite<model, 4> {
     timer.store(armed, std::memory_order_relaxed);
     source.store(0, std::memory_order_relaxed);
     what = static_cast<behaviour>(rl::rand(4));
-    timer_comes = rl::rand(4) != 0;
-    requests_come = !timer_comes || rl::rand(4) != 0;
+    timer_comes = !one_in(4);
+    requests_come = !timer_comes || !one_in(4);
     requester_is_the_worker = rl::rand(2);
     cut_off = rl::rand(2);
   }

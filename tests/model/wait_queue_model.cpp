@@ -41,7 +41,7 @@ struct model : rl::test_suite<model, 4> {
     }
     inside.store(2, std::memory_order_relaxed);
     as_event = rl::rand(2) == 0;
-    nobody_comes = rl::rand(4) == 0;
+    nobody_comes = one_in(4);
   }
 
   void leave(int i) {
