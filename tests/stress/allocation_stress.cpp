@@ -185,10 +185,6 @@ task<> stops() {
   }
 }
 
-struct program {
-  char const* name;
-  task<> (*run)();
-};
 constexpr program programs[] = {{"awaits", awaits}, {"spawns", spawns}, {"joins", joins}, {"chains", chains}, {"races", races}, {"limits", limits},
     {"failures", failures}, {"strays", strays}, {"futures", futures}, {"blocking", blocking}, {"stops", stops}, {"crowds", crowds}};
 
@@ -197,16 +193,9 @@ constexpr program programs[] = {{"awaits", awaits}, {"spawns", spawns}, {"joins"
 int main(int argc, char** argv) {
   stress_options const o(argc, argv);
   for (unsigned workers = 1; workers <= o.workers; ++workers) {
-    skua::runtime rt({.workers = workers, .on_unhandled_failure = [](skua::failure const& f) { STRESS_CHECK(is_expected(f.error)); }});
+    skua::runtime rt(expecting_failures(workers));
     runtime_of_program = &rt;
-    for (program const& p : programs) {
-      rt.block_on(p.run());   // statics and caches
-      every_allocation(p.name, [&] {
-        rt.block_on(p.run());
-      });
-      wait_until("tasks end", [&] { return rt.metrics().live_tasks == 0; });
-      wait_until("values die", [] { return alive == 0; });
-    }
+    every_program(rt, programs);
     every_allocation("outside", [&] {
       auto h = rt.spawn(skua::named("from outside"), value_after, 1, 3);
       STRESS_CHECK(rt.block_on([](auto g) -> task<value> { co_return co_await g; }, std::move(h)).n == 3);
@@ -216,10 +205,6 @@ int main(int argc, char** argv) {
     skua::runtime rt({.workers = o.workers});
     rt.block_on(yields(1));
   });
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
-  STRESS_CHECK(alive == 0);
-  std::puts("ok");
-  return 0;
+  return nothing_is_left();
 }
 #endif

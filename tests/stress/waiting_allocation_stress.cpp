@@ -263,10 +263,6 @@ task<> ranges() {
   STRESS_CHECK(n == 22);
 }
 
-struct program {
-  char const* name;
-  task<> (*run)();
-};
 constexpr program programs[] = {{"locks", locks}, {"events", events}, {"channels", channels}, {"selects", selects}, {"streams", streams},
     {"callbacks", callbacks}, {"groups", groups}, {"boundaries", boundaries}, {"clean_ups", clean_ups}, {"ranges", ranges}};
 
@@ -275,17 +271,9 @@ constexpr program programs[] = {{"locks", locks}, {"events", events}, {"channels
 int main(int argc, char** argv) {
   stress_options const o(argc, argv);
   for (unsigned workers = 1; workers <= o.workers; ++workers) {
-    skua::runtime rt({.workers = workers, .on_unhandled_failure = [](skua::failure const& f) { STRESS_CHECK(is_expected(f.error)); }});
-    for (program const& p : programs) {
-      rt.block_on(p.run());   // statics and caches
-      every_allocation(p.name, [&] { rt.block_on(p.run()); });
-      wait_until("tasks end", [&] { return rt.metrics().live_tasks == 0; });
-      wait_until("values die", [] { return alive == 0; });
-    }
+    skua::runtime rt(expecting_failures(workers));
+    every_program(rt, programs);
   }
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
-  std::puts("ok");
-  return 0;
+  return nothing_is_left();
 }
 #endif

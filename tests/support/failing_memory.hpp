@@ -5,6 +5,7 @@
 //     every_allocation("name", [&] { rt.block_on(program()); });     // with the 1st, 2nd .. allocation failing, until it passes
 #pragma once
 #include "skua/error.hpp"
+#include "skua/runtime.hpp"
 #include "skua/task.hpp"
 #include "skua/this_task.hpp"
 #include "skua/time.hpp"
@@ -15,6 +16,7 @@
 #include <cstdlib>
 #include <exception>
 #include <new>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -161,6 +163,31 @@ void every_allocation(char const* name, F f) {
     }
     std::printf(": passes with %ld, after %ld runs\n", n, runs);
   }
+}
+
+struct program {
+  char const* name;
+  task<> (*run)();
+};
+// Each with one allocation failing, and all that follow; behind it nothing is left.
+void every_program(skua::runtime& rt, std::span<program const> programs) {
+  for (program const& p : programs) {
+    rt.block_on(p.run());   // statics and caches
+    every_allocation(p.name, [&] { rt.block_on(p.run()); });
+    wait_until("tasks end", [&] { return rt.metrics().live_tasks == 0; });
+    wait_until("values die", [] { return alive == 0; });
+  }
+}
+skua::options expecting_failures(unsigned workers) {
+  return {.workers = workers, .on_unhandled_failure = [](skua::failure const& f) { STRESS_CHECK(is_expected(f.error)); }};
+}
+// When every runtime has gone.
+int nothing_is_left() {
+  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
+  STRESS_CHECK(skua::detail::live_frames() == 0);
+  STRESS_CHECK(alive == 0);
+  std::puts("ok");
+  return 0;
 }
 
 } // namespace

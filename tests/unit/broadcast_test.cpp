@@ -6,6 +6,7 @@
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
 #include <cstdint>
 #include <functional>
@@ -28,19 +29,11 @@ using skua::send_status;
 using skua::slow_receiver;
 using skua::task;
 
-class Broadcast : public leak_check {
-protected:
-  template <class F>
-  void run(F f) {
-    rt.block_on(std::move(f));
-  }
-  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
-};
+class Broadcast : public one_worker {};
 class BroadcastOnManyWorkers : public leak_check {
 protected:
   skua::runtime rt{skua::options{.workers = 4}};
 };
-task<> let_them_wait() { co_await yield_times(5); }
 
 // Large, so that it is shared; counts its instances.
 struct shared_value {

@@ -3,7 +3,7 @@
 #include "skua/channel.hpp"
 #include "skua/outside_work.hpp"
 #include "skua/runtime.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
 #include <algorithm>
 #include <memory>
@@ -17,19 +17,9 @@ using namespace skua_test;
 using skua::send_status;
 using skua::task;
 
-class OneWorker : public leak_check {
-protected:
-  template <class F>
-  void run(F f) {
-    rt.block_on(std::move(f));
-  }
-  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
-};
-task<> let_them_wait() { co_await yield_times(5); }
-
 // ---------------------------------------------------------------------------------------------- unbounded
 
-class UnboundedChannel : public OneWorker {};
+class UnboundedChannel : public one_worker {};
 
 TEST_F(UnboundedChannel, never_waits_and_keeps_the_order) {
   run([]() -> task<> {
@@ -93,7 +83,7 @@ TEST(UnboundedBuffer, breathes_without_allocating) {
 
 // ---------------------------------------------------------------------------------------------- by priority
 
-class PriorityChannel : public OneWorker {};
+class PriorityChannel : public one_worker {};
 
 TEST_F(PriorityChannel, gives_the_highest_priority_first_and_of_equals_the_oldest) {
   run([]() -> task<> {

@@ -4,7 +4,9 @@
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
+#include "tests/support/channel_ends.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
 
 namespace {
@@ -14,31 +16,11 @@ using namespace skua_test;
 using skua::channel;
 using skua::task;
 
-// One worker and virtual time: a task that was spawned has come to its first wait after a few yields.
-class ChannelStop : public leak_check {
-protected:
-  template <class F>
-  void run(F f) {
-    rt.block_on(std::move(f));
-  }
-  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
-};
+class ChannelStop : public one_worker {};
 class ChannelStopOnManyWorkers : public leak_check {
 protected:
   skua::runtime rt{skua::options{.workers = 4}};
 };
-task<> let_them_wait() { co_await yield_times(5); }
-
-template <class T>
-task<> put(channel<T> ch, T v) {
-  EXPECT_TRUE(co_await ch.send(std::move(v)));
-}
-template <class T>
-task<T> get(channel<T> ch) {
-  auto m = co_await ch.recv();
-  if (!m) throw std::runtime_error("ended");
-  co_return std::move(*m);
-}
 
 // ---------------------------------------------------------------------------------------------- stop
 

@@ -3,6 +3,7 @@
 // time.
 #include "skua/skua.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
 #include <chrono>
 #include <optional>
@@ -16,14 +17,7 @@ using namespace std::chrono_literals;
 using namespace skua_test;
 using skua::task;
 
-class Hazards : public leak_check {
-protected:
-  template <class F>
-  void run(F f) {
-    rt.block_on(std::move(f));
-  }
-  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
-};
+class Hazards : public one_worker {};
 
 // `t` would wait for ever: only the timeout ends it.
 template <class T>
@@ -36,7 +30,6 @@ task<> expect_to_wait_for_ever(task<T> t) {
   }
   EXPECT_TRUE(late);
 }
-task<> let_them_wait() { co_await yield_times(5); }
 
 TEST_F(Hazards, a_task_that_awaits_its_own_handle_waits_until_it_is_stopped) {
   run([]() -> task<> {

@@ -5,6 +5,7 @@
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
 #include <vector>
 
@@ -16,14 +17,7 @@ using skua::interval;
 using skua::missed_tick;
 using skua::task;
 
-class Interval : public leak_check {
-protected:
-  template <class F>
-  void run(F f) {
-    rt.block_on(std::move(f));
-  }
-  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
-};
+class Interval : public one_worker {};
 
 // When each tick came and when it was due, in milliseconds since `begin`; before the second one the task was busy for 250 ms.
 task<std::vector<std::pair<long, long>>> ticks(missed_tick how, int n) {

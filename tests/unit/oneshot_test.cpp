@@ -5,6 +5,7 @@
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
 #include <memory>
 #include <string>
@@ -20,14 +21,7 @@ using skua::oneshot_receiver;
 using skua::oneshot_sender;
 using skua::task;
 
-class Oneshot : public leak_check {
-protected:
-  template <class F>
-  void run(F f) {
-    rt.block_on(std::move(f));
-  }
-  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
-};
+class Oneshot : public one_worker {};
 class OneshotOnManyWorkers : public leak_check {
 protected:
   skua::runtime rt{skua::options{.workers = 2}};

@@ -3,6 +3,7 @@
 // Virtual time, one worker, unless a test says otherwise.
 #include "skua/skua.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
 #include <array>
 #include <atomic>
@@ -16,23 +17,9 @@ using namespace std::chrono_literals;
 using namespace skua_test;
 using skua::task;
 
-class Ported : public leak_check {
-protected:
-  template <class F>
-  void run(F f) {
-    rt.block_on(std::move(f));
-  }
-  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
-};
+class Ported : public one_worker {};
 using PortedLocks = Ported;
 using PortedChannels = Ported;
-
-task<> let_them_wait() { co_await yield_times(5); }
-template <class T>
-task<> stop_and_join(skua::join_handle<T>& h) {
-  h.request_stop();
-  (void)co_await skua::settle(h);
-}
 
 // ---------------------------------------------------------------- locks, events
 

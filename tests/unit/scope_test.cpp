@@ -11,6 +11,7 @@
 #include "skua/when_all.hpp"
 #include "skua/when_any.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
 #include <chrono>
@@ -34,20 +35,6 @@ protected:
   skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
 };
 INSTANTIATE_TEST_SUITE_P(, Scope, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
-
-task<int> after(std::chrono::nanoseconds t, int n) {
-  co_await skua::sleep_for(t);
-  co_return n;
-}
-task<> fail_in(std::chrono::nanoseconds t, std::string what) {
-  co_await skua::sleep_for(t);
-  throw std::runtime_error(what);
-}
-// Sets `to` when it has been destroyed.
-task<> sleep_with(std::chrono::nanoseconds t, std::atomic<int>& gone) {
-  witness w(gone);
-  co_await skua::sleep_for(t);
-}
 
 // ---------------------------------------------------------------------------------------------- shield
 
@@ -364,15 +351,6 @@ TEST_P(Scope, S15_inside_shield_and_finally_an_outer_deadline_is_masked) {
 }
 
 // ---------------------------------------------------------------------------------------------- stop reasons
-
-struct asks_why {
-  stop_reason& to;
-  ~asks_why() { to = skua::this_task::stop_reason(); }
-};
-task<> asks(stop_reason& to) {
-  asks_why a{to};
-  co_await skua::sleep_for(1h);
-}
 
 TEST_P(Scope, a_stop_has_a_reason_with_a_text_and_task_stopped_carries_it) {
   auto body = [&]() -> task<> {

@@ -11,6 +11,7 @@
 #include "skua/shared_mutex.hpp"
 #include "skua/watch.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
 #include <string>
 #include <vector>
@@ -24,19 +25,11 @@ using skua::select;
 using skua::sleep_for;
 using skua::task;
 
-class SelectSync : public leak_check {
-protected:
-  template <class F>
-  void run(F f) {
-    rt.block_on(std::move(f));
-  }
-  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
-};
+class SelectSync : public one_worker {};
 class SelectSyncOnManyWorkers : public leak_check {
 protected:
   skua::runtime rt{skua::options{.workers = 4}};
 };
-task<> let_them_wait() { co_await yield_times(5); }
 constexpr auto nothing = [] {};
 
 // ---------------------------------------------------------------------------------------------- mutex

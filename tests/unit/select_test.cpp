@@ -3,7 +3,9 @@
 #include "skua/select.hpp"
 #include "skua/runtime.hpp"
 #include "skua/timeout.hpp"
+#include "tests/support/channel_ends.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
 #include <array>
 #include <string>
@@ -22,25 +24,11 @@ using skua::sleep_for;
 using skua::stopping;
 using skua::task;
 
-class Select : public leak_check {
-protected:
-  template <class F>
-  void run(F f) {
-    rt.block_on(std::move(f));
-  }
-  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
-};
+class Select : public one_worker {};
 class SelectOnManyWorkers : public leak_check {
 protected:
   skua::runtime rt{skua::options{.workers = 4}};
 };
-task<> let_them_wait() { co_await yield_times(5); }
-template <class T>
-task<T> get(channel<T> ch) {
-  auto m = co_await ch.recv();
-  if (!m) throw std::runtime_error("ended");
-  co_return std::move(*m);
-}
 constexpr auto nothing = [] {};
 
 // ---------------------------------------------------------------------------------------------- at once

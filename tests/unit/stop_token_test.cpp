@@ -6,6 +6,7 @@
 #include "skua/stop_token.hpp"
 #include "skua/time.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
 #include <chrono>
@@ -25,23 +26,6 @@ protected:
   skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
 };
 INSTANTIATE_TEST_SUITE_P(, StopToken, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
-
-task<int> after(std::chrono::nanoseconds t, int n) {
-  co_await skua::sleep_for(t);
-  co_return n;
-}
-task<> fail_in(std::chrono::nanoseconds t, std::string what) {
-  co_await skua::sleep_for(t);
-  throw std::runtime_error(what);
-}
-struct asks_why {
-  stop_reason& to;
-  ~asks_why() { to = skua::this_task::stop_reason(); }
-};
-task<> asks(stop_reason& to) {
-  asks_why a{to};
-  co_await skua::sleep_for(1h);
-}
 
 // ---------------------------------------------------------------------------------------------- std::stop_token
 

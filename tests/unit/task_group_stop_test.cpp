@@ -6,6 +6,7 @@
 #include "skua/task_group.hpp"
 #include "skua/time.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
 #include <chrono>
@@ -26,26 +27,6 @@ protected:
   skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
 };
 INSTANTIATE_TEST_SUITE_P(, TaskGroupStop, testing::Values(1u, 2u, 4u), [](auto const& i) { return std::to_string(i.param) + "_workers"; });
-
-task<int> after(std::chrono::nanoseconds t, int n) {
-  co_await skua::sleep_for(t);
-  co_return n;
-}
-task<> fail_in(std::chrono::nanoseconds t, std::string what) {
-  co_await skua::sleep_for(t);
-  throw std::runtime_error(what);
-}
-task<> sleep_with(std::chrono::nanoseconds t, std::atomic<int>& gone) {
-  witness w(gone);
-  co_await skua::sleep_for(t);
-}
-// Fails when it is stopped: from inside a shield, where it is not.
-task<> fails_late(std::string what) {
-  co_await skua::shield([](std::string w) -> task<> {
-    co_await skua::sleep_for(2s);
-    throw std::runtime_error(w);
-  }(std::move(what)));
-}
 
 // ---------------------------------------------------------------------------------------------- stop
 

@@ -7,6 +7,7 @@
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
 #include <chrono>
@@ -29,18 +30,6 @@ protected:
 };
 INSTANTIATE_TEST_SUITE_P(, TaskGroup, testing::Values(1u, 2u, 4u), [](auto const& i) { return std::to_string(i.param) + "_workers"; });
 
-task<int> after(std::chrono::nanoseconds t, int n) {
-  co_await skua::sleep_for(t);
-  co_return n;
-}
-task<> fail_in(std::chrono::nanoseconds t, std::string what) {
-  co_await skua::sleep_for(t);
-  throw std::runtime_error(what);
-}
-task<> sleep_with(std::chrono::nanoseconds t, std::atomic<int>& gone) {
-  witness w(gone);
-  co_await skua::sleep_for(t);
-}
 std::vector<std::string> messages(skua::task_group_error const& e) {
   std::vector<std::string> all;
   for (auto const& f : e.failures()) all.push_back(message_of([&] { std::rethrow_exception(f); }));
@@ -234,14 +223,6 @@ TEST_P(TaskGroup, S13_the_failure_of_the_body_stops_the_tasks_and_is_thrown) {
     }
   };
   rt.block_on(body);
-}
-
-// Fails when it is stopped: from inside a shield, where it is not.
-task<> fails_late(std::string what) {
-  co_await skua::shield([](std::string w) -> task<> {
-    co_await skua::sleep_for(2s);
-    throw std::runtime_error(w);
-  }(std::move(what)));
 }
 
 TEST_P(TaskGroup, several_failures_are_all_kept_in_time_order) {

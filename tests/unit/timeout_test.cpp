@@ -7,6 +7,7 @@
 #include "skua/when_all.hpp"
 #include "skua/when_any.hpp"
 #include "tests/support/leak_check.hpp"
+#include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <memory>
 #include <string>
@@ -25,10 +26,6 @@ protected:
 };
 INSTANTIATE_TEST_SUITE_P(, Timeout, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
 
-task<int> after(std::chrono::nanoseconds t, int n) {
-  co_await skua::sleep_for(t);
-  co_return n;
-}
 task<int&> reference_after(std::chrono::nanoseconds t, int& n) {
   co_await skua::sleep_for(t);
   co_return n;
