@@ -20,6 +20,7 @@
 #pragma once
 #include "scheduler/driver.hpp"
 #include "scheduler/idle.hpp"
+#include "scheduler/quiet_bell.hpp"
 #include "scheduler/worker.hpp"
 #include "skua/detail/injection_queue.hpp"
 #include "skua/detail/timer.hpp"
@@ -85,7 +86,7 @@ public:
   void count_outside_spawn() noexcept { outside_spawned_.fetch_add(1, std::memory_order_relaxed); }
   // No task is alive. Exact once nobody spawns from outside any more (sums of ended, then of spawned, which only grow).
   bool quiescent() const noexcept;
-  // Any thread. Whoever finds quiescent() false between the two is told when it is true (quiet.cpp). After ignore() nobody is inside quiet().
+  // Any thread. Whoever finds quiescent() false between the two is told when it is true (quiet_bell.hpp). After ignore() nobody is inside quiet().
   void listen(quiet_listener& l) noexcept;
   void ignore(quiet_listener& l) noexcept;
   static bool told_reliably() noexcept;   // false: a listener looks again by itself, from time to time
@@ -197,9 +198,7 @@ private:
   std::uint64_t monitor_interval_ns_ = 0;                   // whoever has taken monitor_due_ns_
   std::atomic<std::uint32_t> expire_from_{0};               // the worker whose timers come first the next time
 
-  std::mutex quiet_lock_;
-  quiet_listener* listeners_ = nullptr;              // under quiet_lock_
-  std::atomic<std::uint32_t> listener_count_{0};     // relaxed: read by look_if_quiet() after attention, INV-QUIET-1
+  quiet_bell<real_sync, std::mutex, quiet_listener> bell_;
 
   injection_queue<real_sync, injected_link> injected_;
 };

@@ -25,10 +25,6 @@
   std::abort();   // not reached: fail_test switches away for good
 }
 
-// Relacy's, which know a leak and a second delete, take the place of the library's in the whole program.
-[[gnu::used]] static void* (*const its_new)(std::size_t) = &operator new;
-[[gnu::used]] static void (*const its_delete)(void*) = &operator delete;
-
 namespace relacy_detail {
 namespace {
 

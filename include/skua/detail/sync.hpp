@@ -43,4 +43,11 @@ struct real_sync {
   };
 };
 
+// A counter that this thread alone changes.
+template <class Counter>
+SKUA_INLINE void add_to_own(Counter& c, std::uint64_t n) noexcept {
+  // release: pairs with scheduler::quiescent(): who sees a task's end sees the spawns that came before it.
+  c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_release);
+}
+
 } // namespace skua::detail

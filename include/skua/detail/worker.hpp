@@ -50,10 +50,7 @@ struct worker_counters {
   std::atomic<std::uint64_t> polls{0};               // items run from the worker loop
   std::atomic<std::uint64_t> steals{0}, stolen_items{0}, wakes{0}, parks{0}, naps{0}, injected{0};
   std::atomic<std::uint64_t> timers_armed{0}, timers_fired{0}, io_polls{0}, io_events{0};
-  static void add(std::atomic<std::uint64_t>& c, std::uint64_t n = 1) noexcept {
-    // release: pairs with quiescent(): who sees a task's end sees the spawns that came before it.
-    c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_release);
-  }
+  static void add(std::atomic<std::uint64_t>& c, std::uint64_t n = 1) noexcept { add_to_own(c, n); }
 };
 
 struct worker_local {
