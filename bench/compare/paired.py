@@ -39,32 +39,61 @@ def cc(source, out):
     return out
 
 
-def build_peer(peer, build):
-    """Builds a peer's micro program (with Tokio's echo beside it), or hyper's server. Returns its path, or None where its compiler or library is missing."""
+# Where `scripts/current-peers` builds the current versions: programs of Debian testing, which need its C library as well.
+CURRENT_ROOT = os.path.join(ROOT, "build", "roots", "forky-peers")
+CURRENT_BUILD = os.path.join(CURRENT_ROOT, "src", "skua", "build", "release")
+CARGO_REGISTRY = "/usr/share/cargo/registry"
+
+
+def add_options(parser):
+    parser.add_argument("--current", action="store_true",
+                        help="against the current peers, those of Debian testing (scripts/current-peers builds them), not this machine's")
+
+
+def peer_command(peer, a, program="micro"):
+    """How to start a peer's program, as a list; None where it cannot be had. `a`: the script's arguments."""
+    if not a.current:
+        path = build_peer(peer, a.build, program)
+        return [path] if path else None
+    path = built_path(peer, CURRENT_BUILD, program)
+    if not os.path.exists(path):
+        sys.exit(f"the current {peer} is not there: run scripts/current-peers")
+    library = os.path.join(CURRENT_ROOT, "usr", "lib", "x86_64-linux-gnu")
+    return [os.path.join(library, "ld-linux-x86-64.so.2"), "--library-path", library, path]
+
+
+def built_path(peer, build, program):
     out = os.path.join(build, "compare", peer)
+    return os.path.join(out, "target", "release", program) if peer in ("tokio", "hyper") else os.path.join(out, program)
+
+
+def build_peer(peer, build, program="micro"):
+    """Builds a peer's programs. Returns the path of one, or None where its compiler or library is missing."""
+    out = os.path.join(build, "compare", peer)
+    path = built_path(peer, build, program)
     os.makedirs(out, exist_ok=True)
     try:
         if peer == "go":
             if not shutil.which("go"):
                 return None
-            source, program = os.path.join(HERE, "go", "micro.go"), os.path.join(out, "micro")
-            if not newer(program, source):
-                subprocess.run(["go", "build", "-o", program, source], check=True, stdout=sys.stderr)
-            return program
+            source = os.path.join(HERE, "go", "micro.go")
+            if not newer(path, source):
+                subprocess.run(["go", "build", "-o", path, source], check=True, stdout=sys.stderr)
+            return path
         if peer == "asio":
-            source, program = os.path.join(HERE, "asio", "micro.cpp"), os.path.join(out, "micro")
-            if not newer(program, source):
-                subprocess.run(["g++", "-O2", "-DNDEBUG", "-std=c++20", "-pthread", "-o", program, source], check=True, stderr=subprocess.DEVNULL)
-            return program
+            source = os.path.join(HERE, "asio", "micro.cpp")
+            if not newer(path, source):
+                subprocess.run(["g++", "-O2", "-DNDEBUG", "-std=c++20", "-pthread", "-o", path, source], check=True, stderr=subprocess.DEVNULL)
+            return path
         if peer in ("tokio", "hyper"):
-            registry = "/usr/share/cargo/registry"
-            if not shutil.which("cargo") or not os.path.isdir(registry):
+            if not shutil.which("cargo") or not os.path.isdir(CARGO_REGISTRY):
                 return None
-            shutil.copytree(os.path.join(HERE, peer), out, dirs_exist_ok=True)   # cargo writes a lock file beside its manifest
+            sources = "hyper1" if peer == "hyper" and any(n.startswith("hyper-util") for n in os.listdir(CARGO_REGISTRY)) else peer
+            shutil.copytree(os.path.join(HERE, sources), out, dirs_exist_ok=True)   # cargo writes a lock file beside its manifest
             subprocess.run(["cargo", "build", "--quiet", "--offline", "--release", "--manifest-path", os.path.join(out, "Cargo.toml"),
-                            "--config", 'source.crates-io.replace-with="debian"', "--config", f'source.debian.directory="{registry}"'],
+                            "--config", 'source.crates-io.replace-with="debian"', "--config", f'source.debian.directory="{CARGO_REGISTRY}"'],
                            check=True, stdout=sys.stderr)
-            return os.path.join(out, "target", "release", "micro" if peer == "tokio" else "compare-hyper")
+            return path
     except (OSError, subprocess.CalledProcessError):
         return None
     raise ValueError(peer)
