@@ -79,6 +79,7 @@ struct scheduler::idling : waking {
 
 item scheduler::find_work(worker& w) noexcept {
   settle_batch();
+  if (w.batch.crowd) settle_own_batch();
   w.quiet = 0;
   idling env{{*this}, w};
   return idle_loop<real_sync, idling>(*idle_, tl.index, env).watch();

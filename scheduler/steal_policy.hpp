@@ -8,7 +8,10 @@
 //   STUCK    progress, bottom and LIFO slot have not moved for `silent_us`: the owner runs one long item, or lost its core, or takes a timer
 //            interrupt (longer than that in some virtual machines). Take half, or the LIFO slot. Until items of this victim have proved worth it: 1,
 //            then 4, 16, .. each time the silence has doubled.
-//   FAST     the owner needs less than `fast_item_ns` an item: leave it alone. Nobody can help; taking costs ten times as much as running.
+//   FAST     the owner needs less than `fast_item_ns` an item: leave it alone. Taking costs ten times as much as running.
+//   CROWD    unless it has a crowd of them that come back: for `crowd_us` its queue has been longer than `crowd_items`, and so many were run and queued anew. Then
+//            the move is paid once, and earned at every turn: half, of woken tasks (a spawned one mostly ends). A batch proves right if its items came
+//            back, and ran about as fast here; otherwise the next attempt waits, each time twice as long.
 //   KNOWN    what was taken from here was worth it. Spawned tasks: half, at most `grant`, at most `target_work_us`, if half is worth `least_work_us`.
 //            Branches of a fork-join: the oldest alone, if those taken from so long a queue were worth `least_work_us`.
 //   PROBE    nothing is known, or the last ones proved too small while the owner is not FAST: one; again after a pause that doubles.
@@ -41,7 +44,7 @@ struct observation {
   std::int64_t queued() const noexcept { return bottom > top ? bottom - top : 0; }
 };
 
-enum class steal_rule : unsigned char { none, stuck, starved, known, probe };
+enum class steal_rule : unsigned char { none, stuck, starved, known, probe, crowd };
 
 struct steal_verdict {
   steal_rule why = steal_rule::none;
@@ -64,6 +67,7 @@ public:
     steal_verdict v;
     v.active = note_signs_of_life(o, t);
     note_rate(o, t);
+    note_crowd(o, t);
     std::int64_t const n = o.queued();
     if (n == 0 && o.lifo == 0) return v;
     v.active = true;
@@ -72,7 +76,10 @@ public:
     if (silent >= tuning::silent_us * t.per_us) {
       take_from_stuck(v, o, silent);
     } else {
-      if (n != 0 && !is_fast(t) && !take_known(v, o)) take_probe(v, o, t);
+      if (is_fast(t))
+        take_crowd(v, o, t);
+      else if (n != 0 && !take_known(v, o))
+        take_probe(v, o, t);
       if (v.take == 0) take_starved(v, o, t);
     }
     return v;
@@ -101,6 +108,15 @@ public:
     auto const ran = static_cast<std::uint32_t>(std::min(ran_ns, most_ns)) | 1;
     cost = cost == 0 ? ran : cost - cost / 4 + ran / 4;
     if (ran >= tuning::least_work_us * 1000) probe_us_ = tuning::first_probe_us;
+  }
+
+  // The last batch, of `taken` items by the rule CROWD, took `ran_ns` for `items` items. Was it worth it?
+  bool learn_crowd(std::uint64_t ran_ns, std::uint64_t items, std::uint64_t taken, tick_time t) noexcept {
+    bool const came_back = items >= tuning::crowd_turns * taken;
+    crowd_proven_ = came_back && ran_ns * t.per_us <= 2 * items * crowd_item_ticks_ * 1000;
+    crowd_pause_us_ = crowd_proven_ ? tuning::first_crowd_pause_us : std::min(2 * crowd_pause_us_, tuning::last_crowd_pause_us);
+    crowd_again_at_ = crowd_proven_ ? 0 : t.now + std::uint64_t{crowd_pause_us_} * t.per_us;
+    return crowd_proven_;
   }
 
 private:
@@ -138,6 +154,12 @@ private:
     window_at_ = t.now;
     window_progress_ = o.progress;
   }
+  void note_crowd(observation const& o, tick_time t) noexcept {
+    if (o.queued() >= tuning::crowd_items && crowd_at_ != 0) return;
+    crowd_at_ = o.queued() >= tuning::crowd_items ? t.now : 0;
+    crowd_progress_ = o.progress;
+    crowd_bottom_ = o.bottom;
+  }
   bool is_fast(tick_time t) const noexcept { return item_ticks_ != 0 && item_ticks_ * 1000 < tuning::fast_item_ns * t.per_us; }
 
   void take_from_stuck(steal_verdict& v, observation const& o, std::uint64_t silent) noexcept {
@@ -150,6 +172,17 @@ private:
     v.lifo = n == 0;
     stuck_take_ = std::min<std::int64_t>(4 * stuck_take_, tuning::most_grant);
     stuck_again_ = 2 * silent;
+  }
+
+  void take_crowd(steal_verdict& v, observation const& o, tick_time t) noexcept {
+    std::int64_t const n = o.queued();
+    if (n < tuning::crowd_items || t.now < crowd_again_at_) return;
+    bool const comes_back = t.now - crowd_at_ >= tuning::crowd_us * t.per_us && o.progress - crowd_progress_ >= static_cast<std::uint64_t>(n) &&
+                            o.bottom - crowd_bottom_ >= n;
+    if (!crowd_proven_ && !comes_back) return;
+    v.why = steal_rule::crowd;
+    v.take = std::min<std::int64_t>(n / 2, tuning::most_grant);
+    crowd_item_ticks_ = item_ticks_;
   }
 
   void take_starved(steal_verdict& v, observation const& o, tick_time t) noexcept {
@@ -210,6 +243,11 @@ private:
   // STUCK.
   std::int64_t stuck_take_ = 1;
   std::uint64_t stuck_again_ = 0;
+  // CROWD. crowd_at_: since when the queue was long at every look; 0: it is not.
+  std::uint64_t crowd_at_ = 0, crowd_progress_ = 0, crowd_again_at_ = 0, crowd_item_ticks_ = 0;
+  std::int64_t crowd_bottom_ = 0;
+  std::uint32_t crowd_pause_us_ = tuning::first_crowd_pause_us;
+  bool crowd_proven_ = false;
   // What stolen work was worth.
   bool branches_ = false;
   std::size_t taken_at_ = 0;

@@ -3,7 +3,8 @@
 //
 // A batch that was stolen is *settled* when the thief looks for work again, or before it goes on with a continuation that waited for a stolen item (what
 // the joiner does with its further life is not the item's cost): run time over items gives the cost, which the victim's hints and this thief's view
-// keep. A batch that was worth it is credit: so long the thief may spin the next time.
+// keep. A batch that was worth it is credit: so long the thief may spin the next time. A crowd (rule CROWD) is settled only when the thief runs dry: what
+// its tasks do after they were joined is what they were taken for.
 // INV-COST-1  A watcher spins no longer than it ran stolen work, plus `observe_us` per wake-up and twice `silent_us` per silent owner.
 #include "scheduler/scheduler.hpp"
 #include <algorithm>
@@ -46,25 +47,30 @@ item scheduler::take_from(worker& w, unsigned victim, steal_verdict const& v, ob
     first = q.lifo.steal(tl.index, o.lifo);
     taken += first != 0;
   }
-  bool lost = false;
-  for (std::int64_t i = 0; i < v.take; ++i) {
+  bool const crowd = v.why == steal_rule::crowd;
+  int races = crowd ? tuning::crowd_races : 0;   // that may be lost: the owner of a crowd takes its oldest item all the time
+  for (std::int64_t i = 0; i < v.take;) {
     if (first != 0 && !tl.queue.try_reserve(1)) break;
+    bool lost = false;
     item const x = q.steal(lost);
+    if (lost && races-- > 0) continue;
     if (x == 0) break;
+    ++i;
     ++taken;
     if (first == 0)
       first = x;
     else
       tl.queue.push_reserved(x);
     if ((x & kind::mask) == kind::branch) break;   // half of a fork-join queue would be nearly all of the work
+    if (crowd && (x & kind::mask) != kind::woken) break;
   }
   if (first == 0) return 0;
   worker_counters::add(tl.counters.steals);
   worker_counters::add(tl.counters.stolen_items, taken);
   victim_view& view = w.views[victim];
   view.took((first & kind::mask) == kind::branch, o.queued());
-  w.batch = {&q, &view, cpu_ticks(), tl.queue.progress.load(std::memory_order_relaxed)};
-  tl.batch_open = true;
+  w.batch = {&q, &view, cpu_ticks(), tl.queue.progress.load(std::memory_order_relaxed), taken, crowd};
+  tl.batch_open = !crowd;
   return first;
 }
 
@@ -74,11 +80,13 @@ void scheduler::settle_own_batch() noexcept {
   stolen_batch const b = std::exchange(w.batch, {});
   std::uint64_t const ran = cpu_ticks() - b.began_ticks;
   std::uint64_t const ran_ns = ran * 1000 / ticks_per_us_;
-  if (b.view->took_branch()) {
+  std::uint64_t const items = std::max<std::uint64_t>(tl.queue.progress.load(std::memory_order_relaxed) - b.progress, 1);
+  if (b.crowd) {
+    if (!b.view->learn_crowd(ran_ns, items, b.taken, {cpu_ticks(), ticks_per_us_})) return;
+  } else if (b.view->took_branch()) {
     b.view->learn_branch(ran_ns);
     if (ran_ns < tuning::worth_item_ns) return;
   } else {
-    std::uint64_t const items = std::max<std::uint64_t>(tl.queue.progress.load(std::memory_order_relaxed) - b.progress, 1);
     std::uint32_t const cost = b.view->learn(ran_ns, items);
     b.from->cost_ns.store(cost, std::memory_order_relaxed);
     std::uint32_t const grant = b.from->grant.load(std::memory_order_relaxed);

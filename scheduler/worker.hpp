@@ -26,6 +26,8 @@ struct stolen_batch {
   victim_view* view = nullptr;
   std::uint64_t began_ticks = 0;
   std::uint64_t progress = 0;     // the thief's own, when it began
+  std::uint64_t taken = 0;        // items
+  bool crowd = false;             // by the rule CROWD
 };
 
 struct alignas(cache_line) worker {

@@ -136,6 +136,71 @@ TEST_F(StealPolicy, leaves_a_fast_owner_alone_until_its_oldest_item_starves) {
   EXPECT_EQ(v.take, 1);
 }
 
+// A fast owner with `n` items that come back: each is queued again after it has run. The first verdict that takes more than a starved item.
+struct StealPolicyOfACrowd : StealPolicy {
+  steal_verdict watch_crowd(std::uint64_t ns, std::int64_t n, std::int64_t requeued_of_1000 = 1000) {
+    for (std::uint64_t const end = now + ns; now < end;) {
+      run_items(1000);
+      victim.top += 1000;
+      victim.bottom = std::max(victim.top + n, victim.bottom + requeued_of_1000);
+      if (steal_verdict const v = look_after(20'000); v.why != steal_rule::none && v.why != steal_rule::starved) return v;
+    }
+    return {};
+  }
+  // A batch that was run at this many ns an item.
+  bool learn(std::uint64_t turns, std::uint64_t item_ns) { return view.learn_crowd(500 * turns * item_ns, 500 * turns, 500, {now, per_us}); }
+};
+
+TEST_F(StealPolicyOfACrowd, takes_half_of_many_that_come_back) {
+  queue(1000);
+  look();
+  steal_verdict const v = watch_crowd(1'000'000, 1000);
+  EXPECT_EQ(v.why, steal_rule::crowd);
+  EXPECT_EQ(v.take, 500);
+  EXPECT_GE(now, 1'000'000'000 + tuning::crowd_us * per_us);
+}
+
+TEST_F(StealPolicyOfACrowd, leaves_few_alone) {
+  queue(tuning::crowd_items - 1);
+  look();
+  EXPECT_EQ(watch_crowd(10'000'000, tuning::crowd_items - 1).why, steal_rule::none);
+}
+
+TEST_F(StealPolicyOfACrowd, leaves_many_alone_that_run_once) {
+  queue(10'000'000);
+  look();
+  EXPECT_EQ(watch_crowd(10'000'000, 0, 0).why, steal_rule::none);
+}
+
+TEST_F(StealPolicyOfACrowd, a_queue_that_was_short_in_between_is_no_crowd) {
+  for (int i = 0; i != 100; ++i) {
+    queue(1000);
+    look();
+    EXPECT_NE(watch_crowd(150'000, 1000).why, steal_rule::crowd);
+    queue(3);
+    look_after(20'000);
+  }
+}
+
+TEST_F(StealPolicyOfACrowd, takes_again_at_once_after_a_batch_that_was_right) {
+  queue(1000);
+  look();
+  ASSERT_EQ(watch_crowd(1'000'000, 1000).why, steal_rule::crowd);   // at 20 ns an item
+  EXPECT_TRUE(learn(tuning::crowd_turns, 30));
+  EXPECT_EQ(watch_crowd(20'000, 1000).why, steal_rule::crowd) << "the first look";
+}
+
+TEST_F(StealPolicyOfACrowd, waits_twice_as_long_after_each_batch_that_was_wrong) {
+  queue(1000);
+  look();
+  for (std::uint64_t pause = 2 * tuning::first_crowd_pause_us; pause < tuning::last_crowd_pause_us; pause *= 2) {
+    ASSERT_EQ(watch_crowd(2'000'000, 1000).why, steal_rule::crowd);
+    bool const came_back = pause % 4 == 0;
+    EXPECT_FALSE(came_back ? learn(tuning::crowd_turns, 50) : learn(1, 20)) << "too slow here, or over at once";
+    EXPECT_EQ(watch_crowd((pause - 100) * per_us, 1000).why, steal_rule::none);
+  }
+}
+
 TEST_F(StealPolicy, takes_half_of_what_is_known_to_be_worth_it_within_grant_and_target) {
   queue(100);
   victim.cost_ns = 1000;
