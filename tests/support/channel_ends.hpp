@@ -2,6 +2,7 @@
 // Tasks at the ends of a channel.
 #pragma once
 #include "skua/channel.hpp"
+#include "skua/task.hpp"
 #include <gtest/gtest.h>
 #include <stdexcept>
 #include <utility>
