@@ -21,6 +21,8 @@
 //   kick_fd_    an eventfd, level-triggered: it stays until it is consumed, and only the holder of the role consumes it. The I/O thread never does.
 //   timer_fd_   a timerfd, edge-triggered: the alarm. Never read: setting it clears it.
 //   Descriptors are edge-triggered: whoever fetches an event has it alone.
+//   batch_      how many events a worker fetches at once: if full batches take longer than half of `bound`, so many that they do not. Otherwise a worker
+//               that does nothing but serve events would be late for its next poll, and the I/O thread would take over from it.
 //
 // The I/O thread
 //   1. As long as a worker, or it, has polled less than `bound` ago and nobody holds the role: cool.
@@ -95,10 +97,12 @@ public:
   // For descriptors (descriptor.cpp): adds it to the set, or changes what it is there for. 0, or an error number.
   [[nodiscard]] int control(int fd, std::uint32_t events, std::uint64_t data) noexcept;
   void forget(int fd) noexcept;
+  int batch() const noexcept { return batch_.load(std::memory_order_relaxed); }   // events that a worker fetches at once, at most
   std::uint64_t serial() const noexcept { return serial_; }   // unique in the process, from 1
 
 private:
   static constexpr int most_events = 64;     // fetched at once: each completes two operations at most, and the rest of a ready_list is for timers
+  static constexpr int least_events = 8;     // of a batch that is made to fit into the bound. A guess: fewer, and the system call counts
   static constexpr unsigned most_sources = 8;
 
   // What is no descriptor has an index beyond the table's.
@@ -106,8 +110,9 @@ private:
                                  source_data = first_special + 2;
 
   void put_off_watch(std::uint64_t now_ns) noexcept;
-  bool harvest(std::uint64_t timeout_ns, ready_list& out, bool consume_kick) noexcept;
-  int fetch(std::uint64_t timeout_ns, ::epoll_event* events) noexcept;
+  void fit_batch(int size, std::uint64_t took_ns) noexcept;
+  int harvest(std::uint64_t timeout_ns, ready_list& out, bool consume_kick, int most) noexcept;
+  int fetch(std::uint64_t timeout_ns, ::epoll_event* events, int most) noexcept;
   void close_all() noexcept;
 
   // io_thread.cpp
@@ -131,6 +136,7 @@ private:
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> harvested_{0}, strayed_{0}, wakes_{0};   // written by the I/O thread
   alignas(cache_line) std::atomic<std::uint64_t> polled_ns_{0};               // when a worker has polled last; relaxed: a hint how long to keep out of the way
+  std::atomic<int> batch_{most_events}, fetched_{0};                  // what a worker fetches at once, and what the last one fetched; relaxed: hints
   std::atomic<std::uint64_t> watch_until_ns_{forever_ns};             // relaxed: the system calls order what matters
 };
 

@@ -100,7 +100,7 @@ void epoll_driver::wait_below() noexcept {
   io_state_.store(in, std::memory_order_seq_cst);
   if (stopping_.load(std::memory_order_seq_cst)) return;
   ready_list batch;
-  harvest(timeout, batch, false);
+  harvest(timeout, batch, false, most_events);
   note_wake();
   bool const held = host_->role_held();
   if (std::size_t const n = batch.size(); n != 0) {

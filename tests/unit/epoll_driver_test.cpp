@@ -282,6 +282,48 @@ TEST_F(EpollDriver, the_io_thread_comes_back_when_the_workers_poll_no_more) {   
   wait_until([&] { return host.submitted == 2; });
 }
 
+// Events of a descriptor that is closed: they are fetched, and dropped.
+struct dropped_events {
+  std::uint64_t const data = [] {
+    auto& d = skua::detail::open_descriptor(::eventfd(0, EFD_CLOEXEC));
+    std::uint64_t const of = d.epoll_data();
+    skua::detail::close_descriptor(d);
+    return of;
+  }();
+  std::vector<int> fds;
+  dropped_events(epoll_driver& driver, int count) {
+    for (int i = 0; i != count; ++i) {
+      fds.push_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+      EXPECT_EQ(driver.control(fds.back(), EPOLLIN | EPOLLET, data), 0);
+    }
+  }
+  dropped_events(dropped_events const&) = delete;
+  ~dropped_events() {
+    for (int fd : fds) ::close(fd);
+  }
+  void announce() const {
+    for (int fd : fds) ::eventfd_write(fd, 1);
+  }
+};
+
+TEST_F(EpollDriver, a_worker_that_needs_long_for_a_full_batch_fetches_fewer_events) {
+  epoll_driver& driver = make();
+  dropped_events const events(driver, 100);
+  start_held();
+  events.announce();
+  int const most = driver.batch();
+  ASSERT_LT(most, 100);
+  wait(0ns);
+  std::this_thread::sleep_for(100ms);   // at least
+  wait(0ns);                            // the rest
+  EXPECT_LE(driver.batch(), most / 4);
+  EXPECT_GE(driver.batch(), 1);
+  int const fewer = driver.batch();
+  std::this_thread::sleep_for(100ms);
+  wait(0ns);
+  EXPECT_EQ(driver.batch(), fewer) << "that batch was not full: it says nothing";
+}
+
 TEST_F(EpollDriver, the_monitor_is_asked_as_often_as_it_wants) {
   host.tick_interval_ns = 2'000'000;
   make().start(host);
