@@ -23,73 +23,142 @@ char const* waits_for(task_header const& h) noexcept {
 }
 
 struct task_view {
-  task_header const* header;   // of no use once the blocks are let go, but for write_branches()
   std::uint64_t id, parent;
   std::source_location site;
   char const* waits_for;
   bool stopped;
   std::array<char, 48> name;
+  std::size_t branches = 0;   // lines
+  bool branches_cut = false;
 };
 
 task_view see(task_header const& h) noexcept {
-  task_view s{&h, h.id, h.parent_id(), h.site, waits_for(h), h.stop_requested(), {}};
+  task_view s{h.id, h.parent_id(), h.site, waits_for(h), h.stop_requested(), {}};
   char const* const name = h.name();
   for (std::size_t i = 0; i + 1 < s.name.size() && name[i] != 0; ++i) s.name[i] = name[i];
   return s;
 }
 
-std::vector<task_view> see_all(std::uint16_t owner) {
-  // Counted first, so that nothing is allocated while blocks are visited; tasks that come in between are left out.
-  std::vector<task_view> all;
-  std::size_t n = 0;
-  for_each_task(owner, [&](task_header&) { ++n; });
-  all.reserve(n + n / 8 + 16);
+// A branch below a task's word, or (what null) how many there are beside those that wait.
+struct branch_view {
+  char const* what;
+  unsigned depth, others;
+};
+
+// What the branches below a task's word wait for. Each scope is held against its end while its records are read, as by the walk of a stop (stop_core.hpp,
+// INV-STOP-7); where a walk is under way it does not look. Allocates nothing, and so
+// it may be used while blocks are visited.
+class branch_looker {
+public:
+  branch_looker(scheduler& s, std::vector<branch_view>* to) noexcept : scheduler_(s), to_(to) {}
+  // Up to `most` lines; false: there are more. Without a place to put them it only counts.
+  bool look(branch_word& word) noexcept {
+    left_ = most;
+    cut_ = false;
+    stop_sink sink(scheduler_);
+    go_into(word, true);
+    while (depth_ != 0) {
+      level& l = levels_[depth_ - 1];
+      if (core::record* const r = l.at; r != nullptr && !cut_) {
+        l.at = r->next;
+        see(static_cast<branch_record&>(*r), l);
+      } else {
+        if (l.others != 0) put({nullptr, depth_, l.others});
+        core::leave_look(*l.word, l.scope, sink, stop_sink::requester_allowance);
+        --depth_;
+      }
+    }
+    return !cut_;
+  }
+  std::size_t lines() const noexcept { return lines_; }
+
+private:
+  static constexpr unsigned deepest = 32, most = 1000;   // guesses: what a person reads of one task
+  struct level {
+    branch_word* word;   // held
+    core::sight scope;
+    core::record* at;
+    unsigned others;     // records outlive their branches
+  };
+
+  void go_into(branch_word& word, bool calm) noexcept {
+    core::sight s = core::look_into(word, calm);
+    if (s.at == nullptr) return;
+    core::record* const first = core::look_at(s);
+    levels_[depth_++] = {&word, s, first, 0};
+  }
+  void see(branch_record& r, level& l) noexcept {
+    std::uintptr_t const w = r.word_.load(std::memory_order_acquire);
+    if ((w & ~core::word_bits) == 0) {
+      ++l.others;
+      return;
+    }
+    operation_kind const* const kind = r.notes.waits_for();
+    put({w & core::inner ? "its branches" : kind != nullptr ? kind->what : "an operation", depth_, 0});
+    if (!cut_ && depth_ != deepest) go_into(r, l.scope.calm);
+  }
+  void put(branch_view const& v) noexcept {
+    if (left_ == 0 || (to_ != nullptr && to_->size() == to_->capacity())) {
+      cut_ = true;
+      return;
+    }
+    --left_;
+    ++lines_;
+    if (to_ != nullptr) to_->push_back(v);
+  }
+
+  scheduler& scheduler_;
+  std::vector<branch_view>* const to_;
+  level levels_[deepest];
+  unsigned depth_ = 0, left_ = 0;
+  std::size_t lines_ = 0;
+  bool cut_ = false;
+};
+
+void write(std::ostream& out, branch_view const& b) {
+  out << std::string(std::size_t{2} * b.depth, ' ');
+  if (b.what != nullptr)
+    out << "branch waits for: " << b.what << '\n';
+  else
+    out << b.others << " more: running, queued or ended\n";
+}
+
+struct all_tasks {
+  std::vector<task_view> tasks;
+  std::vector<branch_view> branches;
+};
+
+// `s`: of the tasks; null: without their branches.
+all_tasks see_all(std::uint16_t owner, scheduler* s) {
+  // Counted first, so that nothing is allocated while blocks are visited; tasks and branches that come in between may be left out.
+  all_tasks all;
+  std::size_t n = 0, lines = 0;
   for_each_task(owner, [&](task_header& h) {
-    if (all.size() < all.capacity()) all.push_back(see(h));
+    ++n;
+    if (s == nullptr) return;
+    branch_looker l(*s, nullptr);
+    (void)l.look(h);
+    lines += l.lines();
+  });
+  all.tasks.reserve(n + n / 8 + 16);
+  all.branches.reserve(s == nullptr ? 0 : lines + lines / 8 + 16);
+  for_each_task(owner, [&](task_header& h) {
+    if (all.tasks.size() == all.tasks.capacity()) return;
+    all.tasks.push_back(see(h));
+    if (s == nullptr) return;
+    task_view& t = all.tasks.back();
+    branch_looker l(*s, &all.branches);
+    t.branches_cut = !l.look(h);
+    t.branches = l.lines();
   });
   return all;
 }
-
-// What the branches below a word wait for, each on a line of its own, further in the deeper it is. By the only worker of a runtime: frames, scopes and
-// records go away on workers alone, and it is here. (With several, whoever looks would have to hold each scope against its end, as the walk of a stop does.)
-class branch_lines {
-public:
-  explicit branch_lines(std::ostream& out) noexcept : out_(out) {}
-  void below(branch_word const& word, unsigned depth) {
-    std::uintptr_t const w = word.word_.load(std::memory_order_acquire);
-    if ((w & core::inner) == 0) return;
-    auto const& scope = *reinterpret_cast<core::scope const*>(w & ~core::word_bits);
-    unsigned others = 0;   // a record outlives its branch
-    for (core::record const* r = core::list(scope.head.load(std::memory_order_acquire)); r != nullptr; r = r->next) {
-      std::uintptr_t const at = r->word_.load(std::memory_order_acquire);
-      auto const* const what = reinterpret_cast<core::operation const*>(at & ~core::word_bits);
-      if (what == nullptr) {
-        ++others;
-      } else if (left_ != 0 && depth <= deepest) {
-        --left_;
-        line(depth) << "branch waits for: " << (at & core::inner ? "its branches" : static_cast<operation const*>(what)->kind->what) << '\n';
-        below(*r, depth + 1);
-      } else {
-        cut_ = true;
-      }
-    }
-    if (others != 0 && left_ != 0) line(depth) << others << " more: running, queued or ended\n";
-    if (depth == 1 && cut_) line(1) << "..\n";
-  }
-
-private:
-  static constexpr unsigned deepest = 32;   // a guess: what a person reads, and no risk for the stack
-  std::ostream& line(unsigned depth) { return out_ << std::string(std::size_t{2} * depth, ' '); }
-  std::ostream& out_;
-  unsigned left_ = 1000;                    // lines
-  bool cut_ = false;
-};
 
 } // namespace
 
 std::vector<survivor> runtime_core::survivors() {
   std::vector<survivor> all;
-  for (task_view const& s : see_all(index())) all.push_back({s.id, s.name.data(), s.site, s.waits_for});
+  for (task_view const& s : see_all(index(), nullptr).tasks) all.push_back({s.id, s.name.data(), s.site, s.waits_for});
   return all;
 }
 
@@ -100,14 +169,16 @@ std::vector<unfinished_work> runtime_core::unfinished() {
 }
 
 void runtime_core::dump(std::ostream& out) {
-  bool const alone = tl.owner == this && worker_count() == 1;   // nothing runs but the caller
-  for (task_view const& s : see_all(index())) {
+  all_tasks const all = see_all(index(), this);
+  branch_view const* branch = all.branches.data();
+  for (task_view const& s : all.tasks) {
     out << "task " << s.id;
     if (s.name[0] != 0) out << " '" << s.name.data() << '\'';
     out << " spawned at " << s.site.file_name() << ':' << s.site.line();
     if (s.parent != 0) out << " by task " << s.parent;
     out << ", waits for: " << s.waits_for << (s.stopped ? ", stop requested" : "") << '\n';
-    if (alone) branch_lines(out).below(*s.header, 1);
+    for (std::size_t i = 0; i != s.branches; ++i) write(out, *branch++);
+    if (s.branches_cut) out << "  ..\n";
   }
   for (unfinished_work const& w : unfinished()) {
     out << "blocking work";

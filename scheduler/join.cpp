@@ -100,9 +100,9 @@ void fail_branch(promise_base& b) noexcept {
   }
   join_base& j = join_at(original(b.up));
   std::exception_ptr error = std::current_exception();
-  bool race = (b.up & tag::mask) == tag::observed && record_at(b.up)->race;
+  bool race = (b.up & tag::mask) == tag::observed && record_at(b.up)->notes.race();
   if (race) {   // in when_any a failure stops nobody
-    record_at(b.up)->ended_lost = true;
+    record_at(b.up)->notes.end_lost();
     j.head.fetch_or(core::head_failed, std::memory_order_relaxed);
     return lose_slot(j, b.out, std::move(error), false);
   }
@@ -146,9 +146,9 @@ std::coroutine_handle<> unwind(void* frame) noexcept {
       header_at(up).outcome = task_header::stopped;
     } else {
       join_base& j = join_at(original(up));
-      bool const race = (up & tag::mask) == tag::observed && record_at(up)->race;
+      bool const race = (up & tag::mask) == tag::observed && record_at(up)->notes.race();
       if (race)
-        record_at(up)->ended_lost = true;
+        record_at(up)->notes.end_lost();
       else
         request_by_branch(j, 0);   // S8: it stops its siblings
       lose_slot(j, out, nullptr, false);
@@ -229,11 +229,11 @@ std::coroutine_handle<> finish_away(join_base& j) noexcept {
 
 // A branch of when_any has ended: the first value stops the others.
 void end_race(branch_record& r) noexcept {
-  if (r.ended_lost) return;
+  if (r.notes.ended_lost()) return;
   join_base& j = join_at(r.up);
   std::uintptr_t const h = j.head.fetch_or(core::head_won, std::memory_order_acq_rel);
   if (h & core::head_won) return;
-  r.race = false;   // marks the winner; read when the join has ended
+  r.notes.win_race();   // marks the winner; read when the join has ended
   request_by_branch(j, 0);
 }
 
@@ -247,7 +247,7 @@ std::coroutine_handle<> finish_other(std::uintptr_t up) noexcept {
   case tag::root: return finish_root(up);
   case tag::observed: {
     branch_record& r = *record_at(up);   // stays in the scope's list
-    if (r.race) end_race(r);
+    if (r.notes.race()) end_race(r);
     return finish(r.up);
   }
   }
@@ -374,6 +374,8 @@ void stop_sink::ended(core::scope& s) noexcept {
   if (j.head.load(std::memory_order_relaxed) & core::head_special) static_cast<special_join&>(j).from_outside = true;
   go_on(j);
 }
+
+void stop_sink::looked(core::scope& s) noexcept { go_on(static_cast<join_base&>(s)); }
 
 void stop_sink::claimed(core::scope& s) noexcept {
   auto& j = static_cast<special_join&>(static_cast<join_base&>(s));

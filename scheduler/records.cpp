@@ -107,7 +107,7 @@ void link_race_records(join_base& j, void* const* frames, std::size_t n) {
   record_reserve reserve(n - 1 + records_needed(promise_at(frames[0])));
   for (std::size_t i = 0; i < n; ++i) {
     branch_record* r = make_record(reserve.take(), promise_at(frames[i]));
-    r->race = true;
+    r->notes.enter_race();
     link_record(j, *r, reserve);
   }
 }

@@ -111,8 +111,9 @@ public:
   std::string_view file_backend() const noexcept;
 
   // Writes a line for every task: id, name, spawn site, parent, what it waits for; and for blocking work that runs. While the runtime runs it is a
-  // snapshot, not a consistent cut. Of a task that waits for branches (when_all, timeout ..) it shows what each of them waits for if it is called by a task of
-  // a runtime with one worker, and in the text of stuck_error if that has one.
+  // snapshot, not a consistent cut. Of a task that waits for branches (when_all, timeout ..) it shows, each on a line, what each of them waits for; while
+  // a stop is on its way through them some may be missing. Thread safety: any thread, also a task. It holds up nobody but who spawns a task, and who goes on
+  // behind branches that it is looking at: for as long as it takes to read.
   void dump(std::ostream& out) const;
 
   // For skua's own parts.

@@ -32,8 +32,8 @@ void* race_winner(join_base& j, Loser loser) noexcept {
   void* winner = nullptr;
   for (core::record* r = core::list(j.head.load(std::memory_order_relaxed)); r != nullptr; r = r->next) {
     auto* b = static_cast<branch_record*>(r);
-    if (b->ended_lost) continue;
-    if (!b->race)
+    if (b->notes.ended_lost()) continue;
+    if (!b->notes.race())
       winner = b->out;
     else
       loser(b->out);

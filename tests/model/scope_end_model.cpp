@@ -4,10 +4,11 @@
 // B0, B1 and C come to a value at once, fail at once (lost without a record), suspend for the first time and are completed by nobody, or suspend and
 // are lucky: what a branch does is drawn at random. A may have suspended before, or never. When the inner scope has ended, A ends the way its branches did, or
 // suspends again; T suspends when the outer scope has ended. Whoever is stopped stops its siblings (S8). Two threads request stop at the root.
+// One of the two may look at what the task waits for, first or instead; it has no part in what happens.
 // Every walk may be cut off after one or two records; one from within goes on behind the end of the branch that began it.
 // Frames, scopes and records die as soon as whoever owns them may destroy them.
 // Checked: INV-STOP-4, 5, 6: nobody reads a scope or a record that is gone; each scope goes on exactly once, with all results visible; each
-// branch ends once; no stop is lost (whoever suspends for ever is stopped). go_on_stopped is true (S10).
+// branch ends once; no stop is lost (whoever suspends for ever is stopped). go_on_stopped is true (S10), and so is looked.
 // runs: random 1000000
 #include "relacy_sync.hpp"
 #include "skua/detail/stop_core.hpp"
@@ -35,7 +36,8 @@ struct model : rl::test_suite<model, 4> {
   mortal<core::operation> task_op;
   branch a, b[2], c;
   behaviour what[3] = {};
-  bool a_goes_on_waiting = false, worker_is_the_requester = false, walk_ends_first = false;
+  unsigned looks = 0;
+  bool a_goes_on_waiting = false, worker_is_the_requester = false, walk_ends_first = false, requested = false;
   unsigned allowance = ~0u;
   int inner_ended = 0, outer_ended = 0, task_unwound = 0;
 
@@ -50,6 +52,7 @@ struct model : rl::test_suite<model, 4> {
       bool from_outside;
     } scopes[2] = {};
     unsigned scope_count = 0;
+    bool stop_came = false;   // before the look at the task's word ends
     void stopping(core::operation& o) {
       if (m.worker_is_the_requester) return m.dispatch(o);
       waiting[count++] = &o;
@@ -59,6 +62,10 @@ struct model : rl::test_suite<model, 4> {
       scopes[scope_count++] = {&s, from_outside};
     }
     void ended(core::scope& s) { go_on(s, true); }
+    void looked(core::scope& s) {
+      RL_ASSERT(!stop_came);
+      go_on(s, false);
+    }
     void arrived(core::scope& s) {
       core::ended const e = core::detach(m.above(s), s);
       if (e != core::ended::walker_goes_on) go_on(s, e == core::ended::go_on_stopped);
@@ -104,6 +111,7 @@ struct model : rl::test_suite<model, 4> {
     a_goes_on_waiting = rl::rand(2);
     worker_is_the_requester = rl::rand(2);
     walk_ends_first = rl::rand(2);
+    looks = rl::rand(3);
     unsigned const cut = rl::rand(3);
     allowance = cut == 0 ? ~0u : cut;
     if (rl::rand(2)) (void)word_of(a, outer.get());
@@ -213,10 +221,31 @@ struct model : rl::test_suite<model, 4> {
   void request() {
     sink k{*this};
     core::request(task.get(), k, allowance);
+    requested = true;
+  }
+
+  void look() {
+    sink k{*this};
+    core::sight s = core::look_into(task.get(), true);
+    if (s.at == nullptr) return;
+    RL_ASSERT(s.at == &outer.get());
+    for (core::record* r = core::look_at(s); r != nullptr; r = r->next) {
+      core::sight below = core::look_into(*r, s.calm);
+      if (below.at == nullptr) continue;
+      RL_ASSERT(below.at == &inner.get());
+      for (core::record* q = core::look_at(below); q != nullptr; q = q->next) (void)q->stop_requested();
+      core::leave_look(*r, below, k, allowance);
+    }
+    k.stop_came = requested;
+    core::leave_look(task.get(), s, k, allowance);
   }
 
   void thread(unsigned index) {
     if (index < 2) return run(b[index], what[index]);
+    if (index == 2 && looks != 0) {
+      look();
+      if (looks == 1) return look();
+    }
     if (index == 3) run(c, what[2]);
     request();
   }

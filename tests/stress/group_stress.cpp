@@ -25,6 +25,7 @@
 #include <memory>
 #include <mutex>
 #include <ranges>
+#include <sstream>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -397,6 +398,7 @@ task<> play(round_of_trees& all, std::uint64_t seed) {
   }
 }
 
+// Every other round somebody looks at the tasks meanwhile, which must change nothing.
 void wait_until(skua::runtime const& rt, char const* what, auto condition) {
   auto const limit = std::chrono::steady_clock::now() + 60s;
   while (!condition()) {
@@ -406,6 +408,7 @@ void wait_until(skua::runtime const& rt, char const* what, auto condition) {
                   static_cast<long long>(skua::detail::attention_count.count.load()));
       stress_failed(what, __FILE__, __LINE__);
     }
+    if (std::ostringstream out; seed_of_round % 2 == 0) rt.dump(out);
     std::this_thread::yield();
   }
 }

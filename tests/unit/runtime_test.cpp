@@ -3,8 +3,11 @@
 // workers (S24), signals (S25), fairness (S21).
 #include "skua/runtime.hpp"
 #include "skua/blocking.hpp"
+#include "skua/event.hpp"
+#include "skua/shield.hpp"
 #include "skua/task_group.hpp"
 #include "skua/time.hpp"
+#include "skua/timeout.hpp"
 #include "skua/when_all.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
@@ -276,12 +279,53 @@ TEST_F(Runtime, knows_the_line_of_every_form_of_spawn) {
   rt.dump(dump);
   std::vector<unsigned> seen;
   for (std::string line; std::getline(dump, line);) {
+    if (!line.starts_with("task ")) continue;   // of a branch
     auto const at = line.find("runtime_test.cpp:");
     ASSERT_NE(at, std::string::npos) << line;
     seen.push_back(static_cast<unsigned>(std::stoul(line.substr(at + std::string_view("runtime_test.cpp:").size()))));
   }
   std::ranges::sort(seen);
   EXPECT_EQ(seen, lines);
+}
+
+// Dumps until each of `lines` is there; each is looked for only once.
+void expect_lines(skua::runtime const& rt, std::vector<std::string> const& lines) {
+  std::string text;
+  for (std::string const& line : lines)
+    do {
+      std::ostringstream out;
+      rt.dump(out);
+      text = out.str();
+      std::this_thread::yield();
+    } while (text.find("\n" + line + "\n") == std::string::npos);
+}
+task<> sleeps_inside() { co_await skua::sleep_for(1h); }
+
+TEST_F(Runtime, a_dump_shows_what_each_branch_waits_for_whatever_the_number_of_workers_and_who_asks) {
+  for (unsigned workers : {1u, 2u}) {
+    skua::runtime rt({.workers = workers});
+    auto h = rt.spawn([]() -> task<> {
+      co_await skua::when_all(sleeps_inside(), []() -> task<> { co_await skua::timeout(2h, never()); }());
+    });
+    std::vector<std::string> const lines{"  branch waits for: sleep", "  branch waits for: its branches", "    branch waits for: future"};
+    expect_lines(rt, lines);
+    rt.block_on([&]() -> task<> {
+      expect_lines(rt, lines);
+      co_return;
+    });
+  }
+}
+
+TEST_F(Runtime, a_dump_shows_what_a_stopped_task_waits_for_inside_a_shield) {
+  skua::runtime rt({.workers = 2});
+  skua::event done;
+  auto h = rt.spawn([&]() -> task<> {
+    co_await skua::shield([](skua::event& e) -> task<> { co_await skua::when_all(e.wait(), e.wait()); }(done));
+  });
+  expect_lines(rt, {"  branch waits for: its branches", "    branch waits for: event"});
+  h.request_stop();
+  expect_lines(rt, {"  branch waits for: its branches", "    branch waits for: event"});
+  done.set();
 }
 
 TEST_F(Runtime, what_is_spawned_while_it_ends_is_born_stopped) {

@@ -58,7 +58,7 @@ TEST_P(VirtualTime, a_program_that_cannot_go_on_ends_with_a_list_of_its_tasks) {
   EXPECT_EQ(rt.metrics().failures_unhandled, 0u) << "what the tasks came to when they were stopped is no failure of its own";
 }
 
-TEST_P(VirtualTime, with_one_worker_the_list_shows_what_each_branch_waits_for) {
+TEST_P(VirtualTime, the_list_shows_what_each_branch_waits_for) {
   skua::event never_set;
   skua::runtime rt(soon());
   std::string const text = message_of<skua::stuck_error>([&] {
@@ -69,12 +69,11 @@ TEST_P(VirtualTime, with_one_worker_the_list_shows_what_each_branch_waits_for) {
     });
   });
   EXPECT_NE(text.find("waits for: its branches\n"), std::string::npos) << text;
-  bool const shown = GetParam() == 1;
-  EXPECT_EQ(text.find("\n  branch waits for: event\n") != std::string::npos, shown) << text;
-  EXPECT_EQ(text.find("\n  branch waits for: its branches\n") != std::string::npos, shown) << text;
-  EXPECT_EQ(text.find("\n    branch waits for: event\n") != std::string::npos, shown) << text;
-  EXPECT_EQ(text.find("\n    branch waits for: future\n") != std::string::npos, shown) << text;
-  EXPECT_EQ(text.find("\n  1 more: running, queued or ended\n") != std::string::npos, shown) << text;
+  EXPECT_NE(text.find("\n  branch waits for: event\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  branch waits for: its branches\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n    branch waits for: event\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n    branch waits for: future\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  1 more: running, queued or ended\n"), std::string::npos) << text;
 }
 
 TEST_P(VirtualTime, every_thread_that_waits_is_told) {

@@ -26,7 +26,7 @@ using branch_word = core::branch_word;
 struct operation;
 struct operation_kind;
 branch_word* word_of_task(std::uintptr_t up) noexcept;   // inline in task_header.hpp
-void note_waiting(std::uintptr_t up, operation_kind const& kind) noexcept;
+void note_waiting(std::uintptr_t up, operation_kind const& kind) noexcept;   // the same
 
 // What is the same for all operations of one sort. `what` is shown by inspection: "sleep", "join", "read".
 struct operation_kind {
@@ -46,13 +46,32 @@ static_assert(sizeof(operation) == 32 && alignof(operation) == 16, "four flag bi
 
 SKUA_INLINE item item_of(operation& op, item k) noexcept { return reinterpret_cast<item>(&op) | k; }
 
+// What a branch has waited for last, for inspection, and two flags of when_any: one word, so that a record stays a cache line. Written by the branch's own
+// thread; relaxed: a hint to inspection, and the flags are read by others when the join has ended.
+class branch_notes {
+public:
+  operation_kind const* waits_for() const noexcept { return reinterpret_cast<operation_kind const*>(get() & ~both); }   // null: not known
+  void note_waiting(operation_kind const& k) noexcept { set(reinterpret_cast<std::uintptr_t>(&k) | (get() & both)); }
+  bool race() const noexcept { return get() & race_bit; }   // a branch of when_any whose value would decide the race, and has not
+  void enter_race() noexcept { set(get() | race_bit); }
+  void win_race() noexcept { set(get() & ~race_bit); }
+  bool ended_lost() const noexcept { return get() & lost_bit; }   // it ended without a value
+  void end_lost() noexcept { set(get() | lost_bit); }
+
+private:
+  static constexpr std::uintptr_t race_bit = 1, lost_bit = 2, both = 3;
+  static_assert(alignof(operation_kind) >= 4);
+  std::uintptr_t get() const noexcept { return word_.load(std::memory_order_relaxed); }
+  void set(std::uintptr_t w) noexcept { word_.store(w, std::memory_order_relaxed); }
+  std::atomic<std::uintptr_t> word_{0};
+};
+
 // Of a branch that has suspended at least once. Made by the branch's own thread, or by the one branch below that links it; freed by the
 // thread that goes on with the scope's parent. One cache line: a scope's head keeps six bits below its address.
 struct branch_record : core::record {
   std::uintptr_t up = 0;   // the branch's original word
   void* out = nullptr;
-  bool race = false;       // a branch of when_any: its value decides the race
-  bool ended_lost = false; // race: it ended without a value
+  branch_notes notes;
   item link = 0;           // in the injection queue, while a stop request is to be continued here
 };
 static_assert(sizeof(branch_record) <= 64);
@@ -148,6 +167,7 @@ public:
   stop_sink(stop_sink const&) = delete;
   void stopping(core::operation& o) noexcept { add(item_of(static_cast<operation&>(o), kind::stopping)); }
   void ended(core::scope& s) noexcept;                              // join.cpp: a walker was inside, so a stop has come from outside
+  void looked(core::scope& s) noexcept;                             // join.cpp: somebody looked, and no stop has come
   void claimed(core::scope& s) noexcept;                            // join.cpp
   void do_errand(errand& e) noexcept;                               // join.cpp
   void go_on(join_base& j) noexcept;                                // join.cpp: the same for a join that ended without one

@@ -7,6 +7,7 @@
 //     sink.ended(scope&)              all branches arrived while a walker was inside: a worker must go on with the parent
 //     sink.more(record& at)           the walk's allowance is used up: a worker must call resume_walk(at)
 //     sink.walked(record& outermost)  such a walk has ended, in the list where it began: the caller calls end_walk(the scope of that list)
+//     sink.looked(scope&)             all branches arrived while somebody looked, and no stop came: a worker must go on with the parent
 //     sink.arrived(scope&)            a walk from within has ended behind all parties of the scope: the caller goes on as the last of them (detach)
 //     sink.claimed(scope&)        optional: a request from outside has come to this special scope, the first that stops it. Called once at most,
 //                                 while the scope cannot end (INV-STOP-5): a group hears of it here (group_core.hpp)
@@ -36,6 +37,10 @@
 //     s|inner [stop]    0 [stop]            end_scope                  the last branch goes on with the parent
 //     ..|held           ..|held|done        end_scope                  the last branch leaves that to the walker
 //     ..|held|done      stop                leave_walk                 sink.ended
+//     s|inner [stop]    ..|held             look_into                  somebody looks at s, and stops nothing
+//     ..|held           ..                  leave_look
+//     s|inner|held      s|inner|stop|held   request                    the looker, who holds s already, walks in the requester's place
+//     s|i|held|done     0                   leave_look                 sink.looked
 //     0 [stop]          (unchanged)         end_scope                  s was never connected: it ends as if it were
 //
 // scope.head: one word per join, in the parent's frame; 0 until something happens
@@ -67,6 +72,9 @@
 //             scope that has not ended, or it counts as one of the scope's parties (a timeout's timer), or `within` says `walking`.
 // INV-STOP-6  A word's stop bit is set once, so a scope is held by one walker at most, and `above` is written by one thread. Who sets a scope's stop
 //             bit first walks its list, and nobody else: from outside (held), or from within (counted), never both.
+// INV-STOP-7  Where a walk is under way, or about to be (below a word or in a scope that was stopped, unless its shield turned the stop round), a looker
+//             holds no word that has not its stop. So who enters a scope that is being stopped has its stop when enter() returns, whoever looks. A request
+//             that meets a looker elsewhere leaves the rest to it. A looker reads records, and writes none.
 //
 // Origin: the token-join and stop prototypes measured for this project (docs/decisions/002-stop.md).
 #pragma once
@@ -225,6 +233,38 @@ struct stop_core {
     return above != nullptr ? end_scope(*above, s) : ended::go_on;
   }
 
+  // ------------------------------------------------------------------------------------------------ inspection
+
+  struct sight {
+    scope* at = nullptr;   // cannot end before leave_look(); null: none
+    bool stopped = false;  // its word was, when we came: whoever stopped it walks
+    bool calm = true;      // nobody walks below, or is about to (INV-STOP-7)
+  };
+  // Any thread, for the caller who keeps the word alive; one look at a time for each word. The scope that the branch waits in. `calm`: of what is above.
+  [[nodiscard]] static sight look_into(branch_word& r, bool calm) noexcept {
+    word w = r.word_.load(relaxed);
+    do {
+      if ((w & (inner | held | done)) != inner || !(calm || (w & stop))) return {};
+    } while (!r.word_.compare_exchange_weak(w, w | held, acq_rel, relaxed));   // acquire: the scope
+    return {reinterpret_cast<scope*>(w & ~word_bits), (w & stop) != 0};
+  }
+  // The records below.
+  static record* look_at(sight& v) noexcept {
+    word const h = v.at->head.load(acquire);   // acquire: the records
+    v.calm = (h & head_stop) == 0 && (!v.stopped || (h & head_shield));
+    return list(h);
+  }
+  template <class Sink>
+  static void leave_look(branch_word& r, sight const& v, Sink& sink, unsigned allowance = ~0u) noexcept {
+    if (v.stopped) return leave_walk(r, sink);
+    word w = r.word_.load(relaxed), next;
+    do {
+      if (w & stop) return go_into(r, *v.at, sink, allowance);   // we walk in the requester's place
+      next = w & done ? 0 : w & ~held;
+    } while (!r.word_.compare_exchange_weak(w, next, acq_rel, relaxed));   // release: we have read. acquire: the branches' results
+    if (w & done) sink.looked(*v.at);
+  }
+
   // ------------------------------------------------------------------------------------------------ records
 
   // A branch of `s` suspends for the first time, and has made its record `r`. Links it, and what is missing above it, from the
@@ -285,6 +325,7 @@ private:
       next = w | stop | (w & inner ? held : 0);
     } while (!r.word_.compare_exchange_strong(w, next, acq_rel, relaxed));   // acquire: what the word points to
     first = true;
+    if ((w & inner) && (w & held)) return nullptr;   // somebody looks, and will walk: leave_look
     if (w & inner) return reinterpret_cast<scope*>(w & ~word_bits);
     if (w & ~word_bits) sink.stopping(*reinterpret_cast<operation*>(w & ~word_bits));
     return nullptr;

@@ -83,8 +83,11 @@ struct thread_waiter {
 SKUA_INLINE task_header& header_at(std::uintptr_t up) noexcept { return *reinterpret_cast<task_header*>(up & ~tag::mask); }
 SKUA_INLINE branch_word* word_of_task(std::uintptr_t up) noexcept { return &header_at(up); }
 SKUA_INLINE void note_waiting(std::uintptr_t up, operation_kind const& kind) noexcept {
-  if ((up & tag::mask) == tag::root)   // relaxed: a hint, read by inspection while the task waits
+  // relaxed: a hint, read by inspection while the branch waits.
+  if ((up & tag::mask) == tag::root)
     std::atomic_ref<item>(header_at(up).link).store(reinterpret_cast<item>(&kind), std::memory_order_relaxed);
+  else
+    reinterpret_cast<branch_record*>(up & ~tag::mask)->notes.note_waiting(kind);
 }
 
 // Any thread that holds a handle. Never blocks, runs no user code, allocates nothing (S2). Idempotent; nothing if the task has ended.
