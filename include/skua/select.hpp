@@ -138,6 +138,9 @@ struct join_branch : event_branch<join_operation> {
   bool refused = false;   // somebody else awaits the task
 
   explicit join_branch(spec&& s) noexcept : event_branch(&how, static_cast<task_header*>(s.block)), block(s.block) {}
+  void check() const {
+    if (block == nullptr || block->taken) join_misused(block == nullptr);
+  }
   T take() {
     if (refused) join_misused(false);
     return typename join_handle<T>::awaiter(block).await_resume();
@@ -185,6 +188,9 @@ struct future_branch : event_branch<future_operation> {
   bool occupied = false;
 
   explicit future_branch(spec&& s) noexcept : event_branch(&how, static_cast<future_state_base*>(s.at->state_)), at(s.at) {}
+  void check() const {
+    if (!*at) future_misused("skua: this future is empty: it was awaited before, or moved from");
+  }
   T take() {
     if (occupied) future_misused("skua: this future is being awaited by another coroutine");
     future<T> const taken = std::move(*at);
@@ -206,6 +212,9 @@ struct oneshot_branch : event_branch<future_operation> {
   bool occupied = false;
 
   explicit oneshot_branch(spec&& s) noexcept : event_branch(&how, static_cast<future_state_base*>(s.at->state_)), at(s.at) {}
+  void check() const {
+    if (!*at) oneshot_misused("skua: this oneshot has given its message, or was moved from");
+  }
   std::optional<T> take() {
     if (occupied) oneshot_misused("skua: this oneshot is being awaited by another coroutine");
     return at->take();
@@ -270,7 +279,8 @@ public:
   using branch_type = typename Spec::branch;
   using result_type = typename detail::handled_by<F&, typename branch_type::result_type>::type;
 
-  // As if the branch were not there, unless `condition`.
+  // As if the branch were not there, unless `condition`: a handle, future or oneshot of a disabled branch may be empty, or have given its result. (on()'s
+  // arguments are evaluated all the same: x.recv() of a channel handle that was moved from, or the message of a send.)
   select_arm only_if(bool condition) && noexcept(std::is_nothrow_move_constructible_v<F>) {
     enabled = condition;
     return std::move(*this);
@@ -314,18 +324,15 @@ auto on(detail::sleep_awaiter&& op, F f) {
 }
 template <class T, class F>
 auto on(join_handle<T>& h, F f) {
-  if (!h || h.block()->taken) detail::join_misused(!h);
   return select_arm<typename detail::join_branch<T>::spec, F>({h.block()}, std::move(f));
 }
 template <class T, class F>
 auto on(future<T>& f, F g) {
-  if (!f) detail::future_misused("skua: this future is empty: it was awaited before, or moved from");
   return select_arm<typename detail::future_branch<T>::spec, F>({&f}, std::move(g));
 }
 template <class A, class F, class T = typename std::remove_cvref_t<decltype(std::declval<A&>().at())>::value_type>
   requires std::same_as<A, typename oneshot_receiver<T>::awaiter>
 auto on(A&& op, F f) {
-  if (!op.at()) detail::oneshot_misused("skua: this oneshot has given its message, or was moved from");
   return select_arm<typename detail::oneshot_branch<T>::spec, F>({&op.at()}, std::move(f));
 }
 template <detail::selectable A, class F>
@@ -367,6 +374,7 @@ public:
     for (unsigned i = 0; i != size; ++i) places_[i]->enabled = enabled[i];
     unsigned i = 0;
     ((find_bare<typename Arm::branch_type>(i++, arms.enabled)), ...);
+    std::apply([](auto&... b) { (check(b), ...); }, branches_);
   }
   select_awaiter(select_awaiter const&) = delete;
   bool await_ready() const noexcept { return false; }
@@ -379,6 +387,12 @@ private:
   static unsigned number(branches& from, places& to) noexcept {
     std::apply([&to](auto&... b) { to = {static_cast<select_branch*>(&b)...}; }, from);
     return size;
+  }
+  // Only of those that are enabled: in a loop, what a disabled one waits for may have been taken long ago.
+  template <class Branch>
+  static void check(Branch const& b) {
+    if constexpr (requires { b.check(); })
+      if (b.enabled) b.check();
   }
   template <class Branch>
   void find_bare(unsigned i, bool enabled) noexcept {
@@ -434,8 +448,8 @@ private:
 //
 // Thread safety: on workers only. Two selects may meet each other on the same channels, in any order.
 // Stop: a suspension point; nothing has been performed then, unless a branch had won before: that is delivered (S4). on(stopping, f) takes it as an event.
-// Errors: what the joined task or the future threw; what the handler throws; usage_error if every branch is disabled, or somebody else awaits the task or
-// future; bad_alloc at a branch's first suspension.
+// Errors: what the joined task or the future threw; what the handler throws; usage_error if every branch is disabled, or what an enabled one waits for was
+// taken before (a task, a future, a oneshot), or somebody else awaits it; bad_alloc at a branch's first suspension.
 // Lifetime: channel handles, join handles and futures, locks and what else is waited at must live until it has returned.
 template <class... Arm>
   requires(sizeof...(Arm) > 0)

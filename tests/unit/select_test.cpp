@@ -252,7 +252,7 @@ TEST_F(Select, joins_a_task_only_if_that_wins) {
     EXPECT_TRUE(static_cast<bool>(h));
     got = co_await select(on(h, [](int n) { return n; }), on(a.recv(), [](std::optional<int>) { return -1; }));
     EXPECT_EQ(got, 42);
-    EXPECT_THROW((void)on(h, [](int) {}), skua::usage_error);   // its result was taken
+    EXPECT_THROW(co_await select(on(h, [](int) {})), skua::usage_error);   // its result was taken
 
     auto done = skua::spawn([]() -> task<int> { co_return 1; });
     co_await let_them_wait();
