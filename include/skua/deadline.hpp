@@ -58,7 +58,7 @@ auto with_deadline(clock::time_point deadline, task<T> t) {
 }
 template <detail::other_awaitable A>
 auto with_deadline(clock::time_point deadline, A&& a) {
-  return with_deadline(deadline, detail::as_task(static_cast<A&&>(a)));
+  return detail::in_expression<A>([&] { return with_deadline(deadline, detail::as_task(static_cast<A&&>(a))); });
 }
 
 } // namespace skua

@@ -92,7 +92,7 @@ task<result<T>> as_result(task<T> operation) {
 template <detail::other_awaitable A>
   requires(!detail::reports_by_itself<std::remove_cvref_t<A>>)
 auto as_result(A&& a) {
-  return as_result(detail::as_task(static_cast<A&&>(a)));
+  return detail::in_expression<A>([&] { return as_result(detail::as_task(static_cast<A&&>(a))); });
 }
 
 } // namespace skua

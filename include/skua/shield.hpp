@@ -147,7 +147,7 @@ SKUA_INLINE detail::shield_awaiter<T> shield(task<T> t) {
 }
 template <detail::other_awaitable A>
 auto shield(A&& a) {
-  return shield(detail::as_task(static_cast<A&&>(a)));
+  return detail::in_expression<A>([&] { return shield(detail::as_task(static_cast<A&&>(a))); });
 }
 
 // Awaits `a` and says how it ended: outcome<T>. Never throws what a throws, and is not unwound with it.
@@ -162,7 +162,7 @@ SKUA_INLINE detail::settle_awaiter<T> settle(task<T> t) {
 }
 template <detail::other_awaitable A>
 auto settle(A&& a) {
-  return settle(detail::as_task(static_cast<A&&>(a)));
+  return detail::in_expression<A>([&] { return settle(detail::as_task(static_cast<A&&>(a))); });
 }
 
 // Awaits `a`; an empty optional if it was stopped (std::monostate for void). Failures are thrown. For the rest as settle().
@@ -176,7 +176,8 @@ SKUA_INLINE detail::optional_awaiter<T, false> stopped_as_optional(task<T> t) {
 }
 template <detail::other_awaitable A>
 auto stopped_as_optional(A&& a) {
-  return detail::optional_awaiter<detail::awaited<A>, detail::is_join_handle<std::remove_cvref_t<A>>>(detail::as_task(static_cast<A&&>(a)));
+  using awaiter = detail::optional_awaiter<detail::awaited<A>, detail::is_join_handle<std::remove_cvref_t<A>>>;
+  return detail::in_expression<A>([&] { return awaiter(detail::as_task(static_cast<A&&>(a))); });
 }
 
 } // namespace skua

@@ -157,7 +157,7 @@ auto stop_on(std::stop_token token, task<T> t) {
 }
 template <detail::other_awaitable A>
 auto stop_on(std::stop_token token, A&& a) {
-  return stop_on(std::move(token), detail::as_task(static_cast<A&&>(a)));
+  return detail::in_expression<A>([&] { return stop_on(std::move(token), detail::as_task(static_cast<A&&>(a))); });
 }
 
 // Awaits f(token), whose token says when this task is stopped: for code that knows std::stop_token but not skua, blocking calls above all.

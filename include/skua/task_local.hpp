@@ -86,7 +86,7 @@ public:
   template <class U, detail::other_awaitable A>
     requires std::constructible_from<T, U>
   auto with(U&& value, A&& a) const {
-    return with(std::forward<U>(value), detail::as_task(static_cast<A&&>(a)));
+    return detail::in_expression<A>([&] { return with(std::forward<U>(value), detail::as_task(static_cast<A&&>(a))); });
   }
 
 private:

@@ -106,7 +106,7 @@ SKUA_INLINE detail::timeout_awaiter<T> timeout(std::chrono::duration<Rep, Period
 // when the time is up, and its task stopped; one that is not is only no longer awaited. Costs a frame more.
 template <class Rep, class Period, detail::other_awaitable A>
 auto timeout(std::chrono::duration<Rep, Period> d, A&& a) {
-  return timeout(d, detail::as_task(static_cast<A&&>(a)));
+  return detail::in_expression<A>([&] { return timeout(d, detail::as_task(static_cast<A&&>(a))); });
 }
 // The same, with an absolute time of skua::clock.
 template <class T>
@@ -115,7 +115,7 @@ SKUA_INLINE detail::timeout_awaiter<T> timeout_at(clock::time_point deadline, ta
 }
 template <detail::other_awaitable A>
 auto timeout_at(clock::time_point deadline, A&& a) {
-  return timeout_at(deadline, detail::as_task(static_cast<A&&>(a)));
+  return detail::in_expression<A>([&] { return timeout_at(deadline, detail::as_task(static_cast<A&&>(a))); });
 }
 
 } // namespace skua

@@ -225,7 +225,7 @@ detail::when_all_range<T> when_all(std::vector<task<T>> tasks) {
 template <detail::awaitable... A>
   requires(detail::other_awaitable<A> || ...)
 auto when_all(A&&... a) {
-  return detail::when_all_tuple<detail::awaited<A>...>(detail::as_task(static_cast<A&&>(a))...);
+  return detail::in_expression<A...>([&] { return detail::when_all_tuple<detail::awaited<A>...>(detail::as_task(static_cast<A&&>(a))...); });
 }
 
 // Any range whose elements are tasks; they are moved from.

@@ -25,7 +25,7 @@ namespace skua {
 template <detail::awaitable... A>
 auto when_all_settled(A&&... a) {
   static_assert(sizeof...(A) > 0, "when_all_settled() of nothing");
-  return when_all(detail::settled(detail::as_task(static_cast<A&&>(a)))...);
+  return detail::in_expression<A...>([&] { return when_all(detail::settled(detail::as_task(static_cast<A&&>(a)))...); });
 }
 template <class T>
 auto when_all_settled(std::vector<task<T>> tasks) {

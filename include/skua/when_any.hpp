@@ -187,7 +187,7 @@ detail::when_any_range<T> when_any(std::vector<task<T>> tasks) {
 template <detail::awaitable... A>
   requires(detail::other_awaitable<A> || ...)
 auto when_any(A&&... a) {
-  return detail::when_any_tuple<detail::awaited<A>...>(detail::as_task(static_cast<A&&>(a))...);
+  return detail::in_expression<A...>([&] { return detail::when_any_tuple<detail::awaited<A>...>(detail::as_task(static_cast<A&&>(a))...); });
 }
 template <std::ranges::input_range R>
   requires detail::range_of_awaitables<R>

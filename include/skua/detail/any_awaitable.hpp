@@ -5,7 +5,7 @@
 //     an rvalue that can   is moved into the frame of a small coroutine that awaits it. (A join_handle is owned by that coroutine then: if it is stopped,
 //     be moved             the handle is dropped, and with it the task.)
 //     an rvalue that       is awaited where it is: the temporaries of the expression that awaits the combinator live long enough. An object that is
-//     cannot (a read)      kept in a variable must outlive the await
+//     cannot (a read)      kept in a variable must outlive the await. What the combinator returns is awaited_at_once then
 //     an lvalue            is awaited where it is
 // One frame from the pool each; nothing else.
 #pragma once
@@ -68,6 +68,30 @@ task<awaited<A>> as_task(A&& a) {
     return await_moved<A>(std::move(a));
   else
     return await_in_place<A>(static_cast<A&&>(a));
+}
+
+// What refers to a temporary of the expression that made it. Kept in a variable it cannot be awaited: the temporary is gone by then.
+template <class Inner>
+class [[nodiscard("it does nothing until it is awaited")]] awaited_at_once {
+public:
+  template <class Make>
+  SKUA_INLINE explicit awaited_at_once(std::in_place_t, Make make) : inner_(make()) {}
+  awaited_at_once(awaited_at_once const&) = delete;
+  SKUA_INLINE decltype(auto) operator co_await() && { return awaiter_of(std::move(inner_)); }
+  void operator co_await() const& = delete;   // co_await it in the expression that makes it: it refers to a temporary there
+
+private:
+  Inner inner_;
+};
+template <class A>
+inline constexpr bool is_awaited_where_it_is = !std::is_lvalue_reference_v<A> && !std::move_constructible<A>;
+// What a combinator of `A..` returns: make(), unless it refers to a temporary.
+template <class... A, class Make>
+SKUA_INLINE auto in_expression(Make make) {
+  if constexpr ((is_awaited_where_it_is<A> || ...))
+    return awaited_at_once<decltype(make())>(std::in_place, std::move(make));
+  else
+    return make();
 }
 
 // A range of awaitables that are no tasks: what is moved from its elements if it is an rvalue that owns them.
