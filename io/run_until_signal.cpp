@@ -117,11 +117,12 @@ int status_of(join_handle<int> const& main_task, bool signalled) {
 
 } // namespace
 
-run_report run_until_signal(task<int> main_task, std::vector<int> const& signals, std::chrono::milliseconds grace, options const& o) {
+run_report run_until_signal(task<int> main_task, std::vector<int> const& signals, std::chrono::milliseconds grace, options const& o,
+                            std::source_location site) {
   signal_watch watch(signals);
   main_end end{watch};   // outlives the runtime, and so the main task
   runtime rt(o);
-  join_handle<int> const handle = rt.spawn(announcing(std::move(main_task), end));
+  join_handle<int> const handle = rt.spawn(announcing(std::move(main_task), end), site);
   countdown c(watch, grace);
   wait_for_main(c, handle, end);
   run_report report;

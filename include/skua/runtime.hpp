@@ -66,7 +66,7 @@ void block_until_end(runtime_core& c, task_header& h);   // stuck_error, when th
 // inside a task, which could not wait for the runtime's end.
 // Lifetime: the destructor stops and joins every task, however long that takes: nothing is ever freed under a running thread (S22). It must not
 // run on a worker. It never touches signal handlers (S25).
-class runtime : detail::sited_spawn<runtime> {
+class runtime : detail::sited_spawn<runtime>, detail::sited_block_on<runtime> {
 public:
   explicit runtime(options const& o = {});
   ~runtime();
@@ -77,16 +77,10 @@ public:
   // under virtual time, when nothing can go on (docs/virtual-time.md).
   template <class T>
   T block_on(task<T> t, std::source_location site = std::source_location::current()) {
-    detail::check_may_block("runtime::block_on");
-    return finish(spawn_at(site, std::move(t)));
+    return block_on_at(site, std::move(t));
   }
   // block_on(f, args...): as spawn(f, args...), then waits.
-  template <class F, class... Args>
-    requires(!detail::is_task<std::remove_cvref_t<F>>)
-  auto block_on(F&& f, Args&&... args) {
-    detail::check_may_block("runtime::block_on");
-    return finish(spawn_at(std::source_location(), std::forward<F>(f), std::forward<Args>(args)...));   // the calling thread waits: no site
-  }
+  using sited_block_on::block_on;
 
   // Starts a task from any thread; skua::spawn has the semantics. The handle may be kept by any thread; only a task can await it.
   using sited_spawn::spawn;   // (f, args...), (named(..), f, args...), (task)
@@ -121,7 +115,14 @@ public:
 
 private:
   friend detail::sited_spawn<runtime>;
+  friend detail::sited_block_on<runtime>;
   shutdown_report shutdown_within(std::chrono::nanoseconds limit);
+
+  template <class F, class... Args>
+  decltype(auto) block_on_at(std::source_location site, F&& f, Args&&... args) {
+    detail::check_may_block("runtime::block_on");
+    return finish(spawn_at(site, std::forward<F>(f), std::forward<Args>(args)...));
+  }
 
   template <class F, class... Args>
   auto spawn_at(std::source_location site, F&& f, Args&&... args) {

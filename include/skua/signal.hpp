@@ -6,6 +6,7 @@
 #include "task.hpp"
 #include <chrono>
 #include <csignal>
+#include <source_location>
 #include <utility>
 #include <vector>
 
@@ -39,7 +40,8 @@ struct run_report {
 //
 //     int main() { return skua::run_until_signal(serve(8080)).exit_status(); }
 run_report run_until_signal(task<int> main_task, std::vector<int> const& signals = {SIGINT, SIGTERM},
-                            std::chrono::milliseconds grace = std::chrono::seconds(10), options const& o = {});
+                            std::chrono::milliseconds grace = std::chrono::seconds(10), options const& o = {},
+                            std::source_location site = std::source_location::current());
 
 namespace detail {
 inline task<int> returning_zero(task<> t) {
@@ -49,8 +51,9 @@ inline task<int> returning_zero(task<> t) {
 } // namespace detail
 
 inline run_report run_until_signal(task<> main_task, std::vector<int> const& signals = {SIGINT, SIGTERM},
-                                   std::chrono::milliseconds grace = std::chrono::seconds(10), options const& o = {}) {
-  return run_until_signal(detail::returning_zero(std::move(main_task)), signals, grace, o);
+                                   std::chrono::milliseconds grace = std::chrono::seconds(10), options const& o = {},
+                                   std::source_location site = std::source_location::current()) {
+  return run_until_signal(detail::returning_zero(std::move(main_task)), signals, grace, o, site);
 }
 
 } // namespace skua

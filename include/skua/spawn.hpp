@@ -226,7 +226,7 @@ struct detached_spawner {
 //
 // Thread safety: on workers only; from other threads use runtime::spawn. Stop: a spawned task is a root of its own: it is stopped through its handle,
 // or when the runtime shuts down. Errors: bad_alloc, what copying throws, usage_error outside the runtime; then nothing was started. The line of the call is
-// kept, for inspection and failure reports (with more than six arguments it is not).
+// kept, for inspection and failure reports (with more than twelve arguments it is not).
 //
 //     auto h = skua::spawn(fetch, url);      // fetch is a coroutine
 //     auto page = co_await h;

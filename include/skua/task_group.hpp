@@ -97,7 +97,7 @@ private:
 //
 // Thread safety: every member but request_stop() on workers only; all of them from the body and from tasks of the group at the same time. From
 // elsewhere only while one of those waits for it: the group dies as soon as they have ended.
-class task_group : detail::sited_spawn<task_group> {
+class task_group : detail::sited_spawn<task_group>, detail::sited_start<task_group> {
 public:
   task_group(task_group const&) = delete;
 
@@ -116,23 +116,7 @@ public:
   // Costs a frame and the state of a promise, beside the task.
   //
   //     auto const port = co_await group.start<std::uint16_t>(serve, options);
-  template <class T = void, class F, class... Args>
-  task<T> start(F f, Args... args) {
-    promise<T> p;
-    future<T> ready = p.get_future();
-    auto child = spawn_at(std::source_location(), std::move(f), started<T>(std::move(p)), std::move(args)...);
-    try {
-      if constexpr (std::is_void_v<T>) {
-        co_await std::move(ready);
-        co_return;
-      } else {
-        co_return co_await std::move(ready);
-      }
-    } catch (broken_promise const&) {
-    }
-    co_await child;
-    throw usage_error("skua: a task that was begun with task_group::start ended without saying that it is ready");
-  }
+  using sited_start::start;   // <T>(f, args...)
 
   // Stops the body and all tasks, at their next suspension points; nothing is started any more. Idempotent. with_task_group() ends, without an error, when they
   // have ended.
@@ -155,11 +139,30 @@ public:
 
 private:
   friend detail::sited_spawn<task_group>;
+  friend detail::sited_start<task_group>;
   template <class F>
   friend struct detail::group_holder;
   template <class T, class F>
   friend class detail::group_awaiter;
   task_group(on_error what, std::size_t limit) noexcept : state_(what, limit) {}
+
+  template <class T, class F, class... Args>
+  task<T> start_at(std::source_location site, F f, Args... args) {
+    promise<T> p;
+    future<T> ready = p.get_future();
+    auto child = spawn_at(site, std::move(f), started<T>(std::move(p)), std::move(args)...);
+    try {
+      if constexpr (std::is_void_v<T>) {
+        co_await std::move(ready);
+        co_return;
+      } else {
+        co_return co_await std::move(ready);
+      }
+    } catch (broken_promise const&) {
+    }
+    co_await child;
+    throw usage_error("skua: a task that was begun with task_group::start ended without saying that it is ready");
+  }
 
   template <class F, class... Args>
   auto spawn_at(std::source_location site, F&& f, Args&&... args) {

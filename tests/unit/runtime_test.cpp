@@ -288,6 +288,38 @@ TEST_F(Runtime, knows_the_line_of_every_form_of_spawn) {
   EXPECT_EQ(seen, lines);
 }
 
+// The line of the task in whose frame it is called.
+unsigned own_line(skua::runtime const& rt) {
+  std::stringstream dump;
+  rt.dump(dump);
+  std::string const mine = "task " + std::to_string(skua::this_task::id()) + " spawned at ";
+  for (std::string line; std::getline(dump, line);)
+    if (auto const at = line.find("runtime_test.cpp:"); line.starts_with(mine) && at != std::string::npos)
+      return static_cast<unsigned>(std::stoul(line.substr(at + std::string_view("runtime_test.cpp:").size())));
+  return 0;
+}
+TEST_F(Runtime, knows_the_line_of_block_on_of_a_groups_start_and_of_spawn_with_twelve_arguments) {
+  skua::runtime rt({.workers = 2});
+  unsigned here = 0;
+  auto const note = [&](std::source_location at = std::source_location::current()) { here = at.line(); };
+  auto const line = [&](auto...) -> task<unsigned> { co_return own_line(rt); };
+  EXPECT_EQ((note(), rt.block_on(line)), here);
+  EXPECT_EQ((note(), rt.block_on(line, 1, 2, 3)), here);
+  EXPECT_EQ((note(), rt.block_on(line())), here);
+  rt.block_on([&]() -> task<> {
+    note();
+    EXPECT_EQ(co_await skua::spawn(line, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12), here + 1);
+    auto more = skua::spawn(line, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13);   // it is not kept
+    EXPECT_EQ(co_await more, 0u);
+    co_await skua::with_task_group([&](skua::task_group& g) -> task<> {
+      unsigned seen = 0;
+      note();
+      co_await g.start([&](skua::started<> s, int, int) -> task<> { co_return seen = own_line(rt), s(); }, 1, 2);
+      EXPECT_EQ(seen, here + 1);
+    });
+  });
+}
+
 // Dumps until each of `lines` is there; each is looked for only once.
 void expect_lines(skua::runtime const& rt, std::vector<std::string> const& lines) {
   std::string text;
