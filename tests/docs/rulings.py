@@ -14,7 +14,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAST = 26
 ROW = re.compile(r"^\| S(\d+) \| (.+) \| (.+) \|$")
-TEST = re.compile(r"^TEST(?:_F|_P)?\((\w+), (\w+)\)", re.M)
+TEST = re.compile(r"^(?:TYPED_)?TEST(?:_F|_P)?\((\w+), (\w+)\)", re.M)
 
 
 def cites(text, number):

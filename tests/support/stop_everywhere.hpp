@@ -53,50 +53,53 @@ struct scene {
 };
 
 template <class Scene>
+bool stop_once(skua::runtime& rt, course& c) {
+  auto const s = std::make_unique<Scene>();
+  s->at = &c;
+  auto program = [&]() -> skua::task<> {
+    auto h = skua::spawn([](Scene& x) -> skua::task<> {
+      co_await x.at->begin();
+      co_await x.body();
+    },
+                         std::ref(*s));
+    c.target = &h;
+    auto others = skua::spawn([](Scene& x) -> skua::task<> { co_await x.others(); }, std::ref(*s));
+    try {
+      co_await h;
+      s->body_ended = true;
+    } catch (skua::task_stopped const&) {
+    }
+    s->body_gone = true;
+    co_await skua::timeout(std::chrono::hours(24), others);   // who waits for ever is a lost wake-up
+  };
+  rt.block_on(program);
+  s->check();
+  return !s->body_ended;
+}
+
+// How often the body was stopped.
+template <class Scene>
+int stop_everywhere(skua::options const& o) {
+  skua::runtime rt{o};
+  int stops = 0;
+  for (bool by_thread : {false, true})
+    for (int at = 1;; ++at) {
+      course c{.left = at, .by_thread = by_thread};
+      bool const stopped = stop_once<Scene>(rt, c);
+      if (testing::Test::HasFailure() || at == 500) {
+        ADD_FAILURE() << "stopped at point " << at << (by_thread ? " by a thread" : " by a worker");
+        return 0;
+      }
+      if (c.left > 0) break;   // there are no more points
+      stops += stopped;
+    }
+  return stops;
+}
+
+template <class Scene>
 class stop_operations : public leak_check {
 protected:
-  // How often the body was stopped.
-  int run(skua::options const& o) {
-    skua::runtime rt{o};
-    int stops = 0;
-    for (bool by_thread : {false, true})
-      for (int at = 1;; ++at) {
-        course c{.left = at, .by_thread = by_thread};
-        bool const stopped = once(rt, c);
-        if (testing::Test::HasFailure() || at == 500) {
-          ADD_FAILURE() << "stopped at point " << at << (by_thread ? " by a thread" : " by a worker");
-          return 0;
-        }
-        if (c.left > 0) break;   // there are no more points
-        stops += stopped;
-      }
-    return stops;
-  }
-
-private:
-  bool once(skua::runtime& rt, course& c) {
-    auto const s = std::make_unique<Scene>();
-    s->at = &c;
-    auto program = [&]() -> skua::task<> {
-      auto h = skua::spawn([](Scene& x) -> skua::task<> {
-        co_await x.at->begin();
-        co_await x.body();
-      },
-                           std::ref(*s));
-      c.target = &h;
-      auto others = skua::spawn([](Scene& x) -> skua::task<> { co_await x.others(); }, std::ref(*s));
-      try {
-        co_await h;
-        s->body_ended = true;
-      } catch (skua::task_stopped const&) {
-      }
-      s->body_gone = true;
-      co_await skua::timeout(std::chrono::hours(24), others);   // who waits for ever is a lost wake-up
-    };
-    rt.block_on(program);
-    s->check();
-    return !s->body_ended;
-  }
+  int run(skua::options const& o) { return stop_everywhere<Scene>(o); }
 };
 
 } // namespace skua_test
