@@ -96,11 +96,13 @@ public:
     w.owner = tl.owner;
     taken_waiter taken;
     {
+      [[maybe_unused]] typename state::garbage old;
       locked_scope const g(state_->lock_);
       if (!state_->receive_locked(this->message, taken)) {
         state_->receivers_.push_back(w);
         h = nullptr;
       }
+      state_->buffer_.take_garbage(old);
     }
     if (h == nullptr) return suspend(w);   // INV-WAIT-4: it may be gone
     taken.wake();
@@ -321,10 +323,12 @@ public:
     send_status status;
     for (std::unique_ptr<chunk> room;;) {
       {
+        [[maybe_unused]] typename std::remove_reference_t<decltype(s.buffer_)>::garbage old;   // what a select has emptied
         locked_scope const g(s.lock_);
         if (s.buffer_.wants() && room != nullptr) s.buffer_.give(std::move(room));
         if (!s.buffer_.wants()) {
           status = s.send_locked(cell, taken);
+          s.buffer_.take_garbage(old);
           break;
         }
       }

@@ -81,6 +81,38 @@ TEST(UnboundedBuffer, breathes_without_allocating) {
   EXPECT_EQ(expected, next);
 }
 
+// Nothing is freed before whoever has the lock has taken it along; and what nobody takes is used again.
+TEST(UnboundedBuffer, gives_back_what_it_has_emptied_behind_the_lock) {
+  using buffer = skua::detail::chunk_buffer<int>;
+  buffer b;
+  auto const fill = [&b](int chunks) {
+    int made = 0;
+    for (std::size_t i = 0; i != static_cast<std::size_t>(chunks) * buffer::per_chunk; ++i) {
+      if (b.wants()) b.give(std::make_unique<buffer::chunk>()), ++made;
+      b.push(0);
+    }
+    return made;
+  };
+  auto const length = [](buffer::garbage const& g) {
+    int n = 0;
+    for (auto* c = g.first.get(); c != nullptr; c = c->next.get()) ++n;
+    return n;
+  };
+  EXPECT_EQ(fill(6), 5);   // it began with one
+  b.clear();
+  EXPECT_EQ(fill(6), 0);
+  b.clear();
+  {
+    buffer::garbage old;
+    b.take_garbage(old);
+    EXPECT_EQ(length(old), 4);   // one is in use, one is kept
+  }
+  buffer::garbage none;
+  b.take_garbage(none);
+  EXPECT_EQ(length(none), 0);
+  EXPECT_EQ(fill(6), 4);
+}
+
 // ---------------------------------------------------------------------------------------------- by priority
 
 class PriorityChannel : public one_worker {};

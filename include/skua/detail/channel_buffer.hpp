@@ -7,6 +7,7 @@
 //     full()             push() is not allowed
 //     push(S&&), pop()   noexcept
 //     wants()            unbounded only: push() needs a block of memory, to be given by give()
+//     take_garbage()     what is to be freed behind the lock
 #pragma once
 #include "config.hpp"
 #include <cstddef>
@@ -37,6 +38,9 @@ SKUA_INLINE T& in_cell(channel_cell<T>& c) noexcept {
   else
     return *c;
 }
+
+// For the buffers that free nothing before they die.
+struct no_garbage {};
 
 // Memory for `n` cells, without any in it.
 template <class S>
@@ -71,6 +75,8 @@ template <class S>
 class ring_buffer {
 public:
   using value_type = S;
+  using garbage = no_garbage;
+  static void take_garbage(garbage&) noexcept {}
   explicit ring_buffer(std::size_t capacity) : cells_(capacity) {}
   ring_buffer(ring_buffer&&) = delete;
   ~ring_buffer() { clear(); }
@@ -102,7 +108,7 @@ private:
 };
 
 // As many elements as there is memory, first in, first out, in a list of chunks. One empty chunk is kept, so that a queue that breathes does not
-// allocate.
+// allocate. Further ones are garbage: whoever has the lock takes them along, and frees them behind it; until somebody does, push() uses them.
 template <class S>
 class chunk_buffer {
 public:
@@ -112,12 +118,24 @@ public:
     std::unique_ptr<chunk> next;
     raw_cells<S> cells{per_chunk};
   };
+  struct garbage {
+    std::unique_ptr<chunk> first;
+    garbage() noexcept = default;
+    garbage(garbage&&) = delete;
+    SKUA_INLINE ~garbage() {
+      if (first != nullptr) [[unlikely]] free_list(first);
+    }
+  };
 
   chunk_buffer() : first_(std::make_unique<chunk>()), last_(first_.get()) {}
   chunk_buffer(chunk_buffer&&) = delete;
   ~chunk_buffer() {
     clear();
-    while (first_ != nullptr) first_ = std::move(first_->next);   // one after the other: no recursion over a long list
+    free_list(first_);
+    free_list(garbage_);
+  }
+  SKUA_INLINE void take_garbage(garbage& to) noexcept {   // `to` is empty
+    if (garbage_ != nullptr) [[unlikely]] to.first = std::move(garbage_);
   }
 
   std::size_t size() const noexcept { return count_; }
@@ -125,14 +143,10 @@ public:
   static constexpr bool full() noexcept { return false; }
   static constexpr std::size_t capacity() noexcept { return ~std::size_t{0}; }
   // push() needs a chunk first.
-  SKUA_INLINE bool wants() const noexcept { return back_ == per_chunk && last_->next == nullptr && spare_ == nullptr; }
+  SKUA_INLINE bool wants() const noexcept { return back_ == per_chunk && spare_ == nullptr && garbage_ == nullptr; }
   void give(std::unique_ptr<chunk> c) noexcept { spare_ = std::move(c); }
   SKUA_INLINE void push(S&& v) noexcept {
-    if (back_ == per_chunk) [[unlikely]] {
-      last_->next = std::move(spare_);
-      last_ = last_->next.get();
-      back_ = 0;
-    }
+    if (back_ == per_chunk) [[unlikely]] begin_chunk();
     std::construct_at(last_->cells + back_++, std::move(v));
     ++count_;
   }
@@ -147,6 +161,15 @@ public:
   }
 
 private:
+  static void free_list(std::unique_ptr<chunk>& list) noexcept {
+    while (list != nullptr) list = std::move(list->next);   // one after the other: no recursion over a long list
+  }
+  SKUA_NOINLINE void begin_chunk() noexcept {
+    std::unique_ptr<chunk> c = spare_ != nullptr ? std::move(spare_) : std::exchange(garbage_, std::move(garbage_->next));
+    last_->next = std::move(c);
+    last_ = last_->next.get();
+    back_ = 0;
+  }
   SKUA_NOINLINE S pop_last_of_chunk(S* at) noexcept {
     S v = take_cell(at);
     front_ = 0;
@@ -155,13 +178,19 @@ private:
       return v;
     }
     std::unique_ptr<chunk> empty = std::exchange(first_, std::move(first_->next));
-    if (spare_ == nullptr) spare_ = std::move(empty);
+    if (spare_ == nullptr) {
+      spare_ = std::move(empty);
+    } else {
+      empty->next = std::move(garbage_);
+      garbage_ = std::move(empty);
+    }
     return v;
   }
 
   std::unique_ptr<chunk> first_;
   chunk* last_;
-  std::unique_ptr<chunk> spare_;   // an empty one
+  std::unique_ptr<chunk> spare_;     // an empty one
+  std::unique_ptr<chunk> garbage_;   // more of them, in a list
   std::size_t front_ = 0, back_ = 0, count_ = 0;
 };
 
@@ -176,6 +205,8 @@ public:
     bool before(entry const& o) const noexcept { return priority != o.priority ? priority > o.priority : number < o.number; }
   };
   using value_type = entry;
+  using garbage = no_garbage;
+  static void take_garbage(garbage&) noexcept {}
 
   explicit heap_buffer(std::size_t capacity) : cells_(capacity) {}
   heap_buffer(heap_buffer&&) = delete;

@@ -21,7 +21,7 @@
 //             be claimed is dropped from the list: its select has been decided elsewhere, and will find it gone (select_core.hpp).
 //
 // Elements are moved under the lock, so T's move constructor must not use the channel; it cannot throw (channel_cell). Nothing is destroyed under the lock
-// but what was moved from.
+// but what was moved from, and no memory is freed under it.
 //
 // Lifetime: a state lives as long as a handle. Whoever completes a waiter touches the state no more (INV-WAIT-4); close() takes a reference of its own,
 // for it comes back. `senders` and `receivers` count handles: the last sender closes, the last receiver closes and discards.
@@ -147,6 +147,7 @@ template <class Buffer>
 class channel_state final : public channel_base {
 public:
   using value_type = typename Buffer::value_type;
+  using garbage = typename Buffer::garbage;
 
   template <class... A>
   explicit channel_state(A... a) : buffer_(a...) {}
@@ -193,9 +194,11 @@ public:
   SKUA_INLINE bool try_receive(std::optional<value_type>& to) noexcept {
     taken_waiter taken;
     bool done;
+    [[maybe_unused]] garbage old;   // freed behind the lock
     {
       locked_scope const g(lock_);
       done = receive_locked(to, taken);
+      buffer_.take_garbage(old);
     }
     taken.wake();
     return done;
@@ -215,10 +218,12 @@ private:
   }
   void discard() noexcept override {
     for (;;) {
+      [[maybe_unused]] garbage old;
       std::optional<value_type> one;   // destroyed without the lock: T's destructor may do anything
       locked_scope const g(lock_);
       if (buffer_.empty()) return;
       one.emplace(buffer_.pop());
+      buffer_.take_garbage(old);
       size_.store(buffer_.size(), std::memory_order_relaxed);
     }
   }
