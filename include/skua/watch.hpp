@@ -90,7 +90,7 @@ class watch;
 
 // Sees the values of a watch. Copies have seen what the original has seen.
 //
-// Thread safety: one task at a time. Lifetime: must outlive its changed().
+// Thread safety: one task at a time. Lifetime: must outlive its changed(), and not be moved or assigned to meanwhile (checked).
 template <class T>
 class watch_receiver {
   using state = detail::watch_state<T>;
@@ -101,13 +101,18 @@ public:
   watch_receiver(watch_receiver const& o) noexcept : state_(o.state_), seen_(o.seen_) {
     if (state_ != nullptr) state_->add_receiver();
   }
-  watch_receiver(watch_receiver&& o) noexcept : state_(std::exchange(o.state_, nullptr)), seen_(o.seen_) {}
+  watch_receiver(watch_receiver&& o) noexcept : seen_(o.seen_) {
+    o.check_unused();
+    state_ = std::exchange(o.state_, nullptr);
+  }
   watch_receiver& operator=(watch_receiver o) noexcept {
+    check_unused();
     std::swap(state_, o.state_);
     std::swap(seen_, o.seen_);
     return *this;
   }
   ~watch_receiver() {
+    check_unused();
     if (state_ != nullptr) state_->release();
   }
 
@@ -130,15 +135,30 @@ public:
     bool await_resume() const noexcept {
       state& s = *receiver_.state_;   // the receiver keeps it
       detail::locked_scope const g(s.lock_);
+      receiver_.awaited_at_ = 0;
       return std::exchange(receiver_.seen_, s.version_) != s.version_;
+    }
+
+  protected:
+    // Who is in the list waits for another version than this one: set() and close() take everybody out.
+    void enlist_now() noexcept {
+      receiver_.awaited_at_ = receiver_.state_->version_;
+      list().push_back(*this);
     }
 
   private:
     friend base;
+    static bool withdraw(detail::operation& op) noexcept {
+      awaiter& self = base::from(op);
+      detail::locked_scope const g(self.lock());
+      if (!self.list().withdraw(self)) return false;
+      self.receiver_.awaited_at_ = 0;
+      return true;
+    }
     detail::spin_lock<>& lock() noexcept { return receiver_.state_->lock_; }
     detail::wait_list& list() noexcept { return receiver_.state_->waiting_; }
     bool take() noexcept { return receiver_.state_->version_ != receiver_.seen_ || receiver_.state_->closed_; }
-    static constexpr detail::operation_kind this_kind{"watch", base::withdraw_this};
+    static constexpr detail::operation_kind this_kind{"watch", withdraw};
     watch_receiver& receiver_;
   };
   // Waits until there is a value that was not seen, which then counts as seen. False: there is none, and none will come: all senders are gone.
@@ -165,8 +185,15 @@ private:
     if (state_ == nullptr) detail::channel_misused();
     return *state_;
   }
+  void check_unused() noexcept {
+    std::uint64_t const at = std::exchange(awaited_at_, 0);
+    if (at == 0) [[likely]] return;
+    detail::locked_scope const g(state_->lock_);
+    SKUA_CHECK(at != state_->version_ || state_->closed_, "a watch_receiver was destroyed, moved or assigned to while a task waits at it");
+  }
   state* state_ = nullptr;
   std::uint64_t seen_ = 0;
+  std::uint64_t awaited_at_ = 0;   // under the lock: the version at which a changed() was put into the list; 0: none, or it has come back
 };
 
 // The side that sets: a handle on shared state. When the last copy is gone, receivers are told.

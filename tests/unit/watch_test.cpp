@@ -3,6 +3,7 @@
 #include "skua/watch.hpp"
 #include "skua/outside_work.hpp"
 #include "skua/runtime.hpp"
+#include "skua/select.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "tests/support/leak_check.hpp"
@@ -133,6 +134,54 @@ TEST_F(Watch, is_set_by_threads_from_outside) {
       last = n;
     }
     outside.join();
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- lifetime
+
+TEST(WatchDeath, a_receiver_that_is_destroyed_or_moved_while_it_is_awaited_is_named) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  auto const body = [](auto misuse) {
+    skua::runtime rt{skua::options{.workers = 1}};
+    rt.block_on([&]() -> task<> {
+      watch<int> w(0);
+      std::optional<watch_receiver<int>> rx(w.subscribe());
+      auto h = skua::spawn([](watch_receiver<int>& at) -> task<bool> { co_return co_await at.changed(); }, std::ref(*rx));
+      co_await yield_times(5);
+      misuse(rx);
+      co_await h;
+    });
+  };
+  constexpr auto text = "a watch_receiver was destroyed, moved or assigned to while a task waits at it";
+  EXPECT_DEATH(body([](auto& rx) { rx.reset(); }), text);
+  EXPECT_DEATH(body([](auto& rx) { watch_receiver<int> const other(std::move(*rx)); }), text);
+  EXPECT_DEATH(body([](auto& rx) { *rx = watch_receiver<int>(); }), text);
+}
+
+// It was awaited, and is not any more: by a value, a stop, the end, and as a branch of a select that lost in whatever way.
+TEST_F(Watch, a_receiver_may_go_as_soon_as_nobody_waits) {
+  run([]() -> task<> {
+    for (int how = 0; how < 6; ++how) {
+      std::optional<watch<int>> w(std::in_place, 0);
+      std::optional<watch_receiver<int>> rx(w->subscribe());
+      auto const waits = [](watch_receiver<int>& at) -> task<> { (void)co_await at.changed(); };
+      auto const selects = [](watch_receiver<int>& at) -> task<> {
+        co_await skua::select(skua::on(at.changed(), [] {}), skua::on(skua::sleep_for(1ms), [] {}));
+      };
+      auto h = how < 3 ? skua::spawn(waits, std::ref(*rx)) : skua::spawn(selects, std::ref(*rx));
+      co_await yield_times(5);
+      if (how % 3 == 0) w->set(1);
+      if (how == 1) h.request_stop();
+      if (how % 3 == 2) w.reset();
+      try {
+        co_await h;   // 4: it has lost
+      } catch (skua::task_stopped const&) {
+      }
+      if (w) (void)rx->get();
+      watch_receiver<int> moved(std::move(*rx)), other = watch<int>(1).subscribe();   // what it was awaited for is forgotten
+      rx.reset();
+      moved = std::move(other);
+    }
   });
 }
 

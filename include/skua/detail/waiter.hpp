@@ -113,7 +113,7 @@ public:
     {
       locked_scope const g(self().lock());
       if (!self().take()) {
-        self().list().push_back(*this);
+        self().enlist_now();
         h = nullptr;
       }
     }
