@@ -76,7 +76,7 @@ void group_state::fulfil(group_parties::duties const& d) noexcept {
 void group_state::forget(group_member& m, std::exception_ptr failure) noexcept {
   bool stopped = m.task->outcome == task_header::stopped;
   if (failure && !(stopped = is_echo(failure))) {
-    add_failure(std::move(failure));
+    add_failure(std::move(failure), *m.task);   // its header is still there; its frame is not
     if (on_error_ == on_error::stop_rest) stop(stop_reason::sibling, 0);   // as a party
   }
   if (stopped && parties.stopping() == static_cast<unsigned char>(stop_reason::parent))
@@ -109,12 +109,12 @@ void group_state::run_pass(errand& e) noexcept {
 
 bool group_state::body_arrived(special_join& j) noexcept {
   group_state& g = *static_cast<group_join&>(j).group;
-  tl.current = j.parent_branch;   // the body's frame has gone, and a failure that cannot be kept is reported as the running task's
+  tl.current = j.parent_branch;   // the body's frame has gone, and an exception's destructor may ask for the running task
   if (j.lost != 0) {   // failed or stopped: the tasks end with it
     stop_reason why = stop_reason::parent;
     std::exception_ptr e = std::exchange(first_lost(j)->error, nullptr);
     if (e && !g.is_echo(e)) {
-      g.add_failure(std::move(e));
+      g.add_failure(std::move(e), *task_above(*j.parent_branch));
       why = stop_reason::sibling;
     }
     g.stop(why, 0);
@@ -205,7 +205,7 @@ bool group_state::is_echo(std::exception_ptr const& e) noexcept {
   }
 }
 
-void group_state::add_failure(std::exception_ptr e) noexcept {
+void group_state::add_failure(std::exception_ptr e, task_header const& of) noexcept {
   auto* const node = new (std::nothrow) failure_node{e, nullptr};   // failing needs no memory (S26): a further one that finds none is reported instead
   {
     std::lock_guard const g(failures_lock_);
@@ -225,7 +225,7 @@ void group_state::add_failure(std::exception_ptr e) noexcept {
     }
   }
   delete node;
-  if (e) report_failure(*tl.owner, failure_report{std::move(e), current_task(), failure_kind::task_group});
+  if (e) report_failure(*tl.owner, failure_report{std::move(e), &of, failure_kind::task_group});
 }
 
 void group_state::throw_failures() {

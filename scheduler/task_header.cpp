@@ -78,9 +78,8 @@ void wait_for_end(task_header& h) noexcept {
 
 // ---------------------------------------------------------------------------------------------- identity
 
-task_header* current_task() noexcept {
-  promise_base* b = tl.current;
-  if (b == nullptr) return nullptr;
+task_header* task_above(promise_base& branch) noexcept {
+  promise_base* b = &branch;
   for (;;) {
     std::uintptr_t up = up_of(*b);
     if ((up & tag::mask) == tag::observed) up = reinterpret_cast<branch_record*>(up & ~tag::mask)->up;
@@ -88,6 +87,8 @@ task_header* current_task() noexcept {
     b = join_at(up).parent_branch;
   }
 }
+
+task_header* current_task() noexcept { return tl.current != nullptr ? task_above(*tl.current) : nullptr; }
 
 void refill_ids() noexcept {
   static constinit std::atomic<std::uint64_t> next{1};

@@ -179,7 +179,10 @@ void every_program(skua::runtime& rt, std::span<program const> programs) {
   }
 }
 skua::options expecting_failures(unsigned workers) {
-  return {.workers = workers, .on_unhandled_failure = [](skua::failure const& f) { STRESS_CHECK(is_expected(f.error)); }};
+  return {.workers = workers, .on_unhandled_failure = [](skua::failure const& f) {
+            STRESS_CHECK(is_expected(f.error));
+            STRESS_CHECK(f.kind != skua::failure_kind::task_group || f.task_id != 0);   // it says whose it was
+          }};
 }
 // When every runtime has gone.
 int nothing_is_left() {

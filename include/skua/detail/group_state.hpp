@@ -78,7 +78,7 @@ private:
   static void run_pass(errand& e) noexcept;
   static bool body_arrived(special_join& j) noexcept;
   bool is_echo(std::exception_ptr const& e) noexcept;
-  void add_failure(std::exception_ptr e) noexcept;
+  void add_failure(std::exception_ptr e, task_header const& of) noexcept;   // `of`: who had it
   void stop(stop_reason why, std::uintptr_t bits) noexcept;
   [[nodiscard]] bool tell(stop_reason why) noexcept;
   static void fulfil(group_parties::duties const& d) noexcept;

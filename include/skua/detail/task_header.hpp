@@ -104,7 +104,9 @@ void note_end(task_header& h) noexcept;
 void note_free(task_header& h) noexcept;
 void wake_thread(thread_waiter& w) noexcept;
 
-// The task that runs on this thread; null outside. Walks from the running branch to its root.
+// The task that a branch is part of. Walks from the branch, which waits or runs, to its root.
+task_header* task_above(promise_base& branch) noexcept;
+// The one that runs on this thread; null outside.
 task_header* current_task() noexcept;
 
 // Gives this thread another batch of task ids.
