@@ -83,7 +83,9 @@ public:
       all_.state_ = state::ended;
       return true;
     }
-    SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    template <class Promise>
+    SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
+      detail::must_be_skuas<Promise>();
       if (!detail::tl.queue.try_reserve(static_cast<std::int64_t>(all_.size_))) [[unlikely]] detail::throw_bad_alloc();
       if (detail::attention()) [[unlikely]]
         return detail::fork_with_attention(h, detail::stopped_at_fork(), [&] { return all_.start(h); });

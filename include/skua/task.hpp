@@ -234,8 +234,7 @@ public:
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) {
-      static_assert(std::derived_from<Promise, detail::promise_base>,
-                    "a skua::task can be awaited by a skua::task only; from other code use runtime::block_on or runtime::spawn");
+      detail::must_be_skuas<Promise>();
       if (child_ == nullptr) [[unlikely]] detail::task_awaited_twice();
       detail::promise_base& p = detail::promise_at(child_);
       p.up = reinterpret_cast<std::uintptr_t>(parent.address()) | detail::tag::call;

@@ -57,7 +57,9 @@ public:
     if (this->parent == nullptr) [[unlikely]] destroy_frames(indices{});   // never awaited, or ended before it began
   }
   bool await_ready() const noexcept { return false; }
-  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  template <class Promise>
+  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
+    must_be_skuas<Promise>();
     if (attention()) [[unlikely]]
       return look_closer(h);
     if (size > 1 && !tl.queue.try_reserve(size - 1)) [[unlikely]] throw_bad_alloc();
@@ -144,7 +146,9 @@ public:
   }
   when_all_range(when_all_range const&) = delete;
   bool await_ready() const noexcept { return tasks_.empty(); }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  template <class Promise>
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
+    must_be_skuas<Promise>();
     if (attention()) [[unlikely]]
       return fork_with_attention(
           h, stopped_at_fork(), [&] { return start(h); });   // tasks_ owns the frames

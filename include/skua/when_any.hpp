@@ -63,7 +63,11 @@ public:
     if (parent == nullptr) [[unlikely]] destroy_frames(indices{});   // never awaited, or ended before it began
   }
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return start(h, indices{}); }
+  template <class Promise>
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
+    must_be_skuas<Promise>();
+    return start(h, indices{});
+  }
   result await_resume() { return settle(indices{}); }
 
 private:
@@ -136,7 +140,9 @@ public:
   }
   when_any_range(when_any_range const&) = delete;
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  template <class Promise>
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
+    must_be_skuas<Promise>();
     if (attention() && stopped_at_fork()) return unwind(h.address());   // tasks_ owns the frames
     std::size_t const n = tasks_.size();
     for (std::size_t i = 0; i < n; ++i) places_[i] = tasks_[i].peek();

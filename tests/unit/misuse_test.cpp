@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unit: mistakes of the program get a clear error, and nothing else.
+#include "skua/deadline.hpp"
+#include "skua/event.hpp"
 #include "skua/runtime.hpp"
+#include "skua/shield.hpp"
 #include "skua/signal.hpp"
+#include "skua/stop_token.hpp"
+#include "skua/task_group.hpp"
+#include "skua/task_local.hpp"
 #include "skua/time.hpp"
+#include "skua/timeout.hpp"
 #include "skua/when_all.hpp"
 #include <atomic>
 #include <chrono>
 #include <gtest/gtest.h>
 #include <memory>
+#include <string_view>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +61,45 @@ TEST(Misuse, a_handle_that_is_awaited_twice_or_by_two) {
     }
     EXPECT_NE(first, co_await other);
   }());
+}
+
+// A coroutine of somebody else's, which begins at once and may await what it likes.
+struct foreign_coroutine {
+  struct promise_type {
+    foreign_coroutine get_return_object() noexcept { return {}; }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+  };
+};
+template <class Make>
+foreign_coroutine await_outside(Make make, bool& refused) {
+  try {
+    (void)co_await make();
+  } catch (skua::usage_error const& e) {
+    refused = std::string_view(e.what()).find("resumed outside its workers") != std::string_view::npos;
+  }
+}
+TEST(Misuse, what_is_awaited_on_a_thread_that_is_no_worker) {
+  static constinit skua::task_local<int> local;
+  skua::event never_set;
+  auto const refuses = [](auto make) {
+    bool refused = false;
+    await_outside(make, refused);
+    return refused;
+  };
+  EXPECT_TRUE(refuses([] { return local.with(1, seven()); }));
+  EXPECT_TRUE(refuses([] { return skua::timeout(1s, seven()); }));
+  EXPECT_TRUE(refuses([] { return skua::with_deadline(skua::clock::now() + 1s, seven()); }));
+  EXPECT_TRUE(refuses([] { return skua::shield(seven()); }));
+  EXPECT_TRUE(refuses([] { return skua::settle(seven()); }));
+  EXPECT_TRUE(refuses([] { return skua::stop_on(std::stop_token(), seven()); }));
+  EXPECT_TRUE(refuses([] { return skua::with_task_group([](skua::task_group&) { return seven(); }); }));
+  EXPECT_TRUE(refuses([] { return skua::sleep_for(1s); }));
+  EXPECT_TRUE(refuses([] { return skua::this_task::yield(); }));
+  EXPECT_TRUE(refuses([&] { return never_set.wait(); }));
+  EXPECT_EQ(local.get(), nullptr);
 }
 
 // It would be a use after free: the joiner's await looks at the handle's task.

@@ -80,6 +80,50 @@ TEST_F(Shutdown, with_a_limit_of_ages_waits) {
   EXPECT_TRUE(ended);
 }
 
+// INV-TASK-6: a task counts as gone when nothing is left but what its handle's owner frees. The order in which finish() says so.
+TEST_F(Shutdown, a_task_counts_as_gone_behind_the_end_of_its_result) {
+  using state = skua::detail::task_state<skua::detail::real_sync>;
+  auto const order = [](state& s, bool dropped_in_between) {
+    std::string calls;
+    (void)s.finish(
+        [&] {
+          calls += "ended ";
+          if (dropped_in_between) EXPECT_FALSE(s.release());   // the task's end finds it, and destroys
+        },
+        [&] { calls += "destroy "; }, [&] { calls += "gone"; });
+    return calls;
+  };
+  state kept, dropped, dropped_now;
+  EXPECT_EQ(order(kept, false), "ended gone");
+  EXPECT_TRUE(kept.release());   // its owner destroys
+  EXPECT_FALSE(dropped.release());
+  EXPECT_EQ(order(dropped, false), "destroy ended gone");
+  EXPECT_EQ(order(dropped_now, true), "ended destroy gone");
+}
+// So a clean shutdown comes behind the destructor of a result that nobody wants.
+TEST_F(Shutdown, waits_for_the_destructor_of_a_result_that_nobody_wants) {
+  struct slow {
+    std::atomic<int>* step;
+    explicit slow(std::atomic<int>& s) noexcept : step(&s) {}
+    slow(slow&& o) noexcept : step(std::exchange(o.step, nullptr)) {}
+    ~slow() {
+      if (step == nullptr) return;
+      *step = 1;
+      while (*step == 1) std::this_thread::yield();
+      *step = 3;
+    }
+  };
+  std::atomic<int> step = 0;
+  skua::runtime rt({.workers = 1});
+  rt.spawn([](std::atomic<int>& s) -> task<slow> { co_return slow(s); }, std::ref(step)).detach();
+  while (step != 1) std::this_thread::yield();
+  EXPECT_EQ(rt.metrics().live_tasks, 1u);
+  EXPECT_FALSE(rt.shutdown(1ms).clean());
+  step = 2;
+  EXPECT_TRUE(rt.shutdown(1h).clean());
+  EXPECT_EQ(step, 3);
+}
+
 // S15: the tasks of a group are reached through the group, and so not through a shield.
 TEST_F(Shutdown, reaches_nothing_behind_a_shield_not_even_tasks_of_a_group) {
   std::atomic<int> begun = 0, sum = 0;

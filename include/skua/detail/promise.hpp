@@ -17,6 +17,7 @@
 #pragma once
 #include "config.hpp"
 #include "worker.hpp"
+#include <concepts>
 #include <coroutine>
 #include <cstdint>
 
@@ -38,6 +39,13 @@ SKUA_INLINE promise_base& promise_at(void* frame) noexcept {
   return *reinterpret_cast<promise_base*>(static_cast<char*>(frame) + 2 * sizeof(void*));
 }
 SKUA_INLINE std::coroutine_handle<> handle_of(void* frame) noexcept { return std::coroutine_handle<>::from_address(frame); }
+
+// Who awaits a fork is a coroutine of skua's, which runs on workers alone; so a fork does not look whether it is on one.
+template <class Promise>
+constexpr void must_be_skuas() noexcept {
+  static_assert(std::derived_from<Promise, promise_base>,
+                "a skua::task, when_all, when_any and branches can be awaited by a skua::task only; from other code use runtime::block_on or runtime::spawn");
+}
 
 // What to resume when a coroutine with this `up` has ended and its frame is gone. Inline in join.hpp.
 std::coroutine_handle<> finish(std::uintptr_t up) noexcept;
