@@ -9,9 +9,9 @@
 //            interrupt (longer than that in some virtual machines). Take half, or the LIFO slot. Until items of this victim have proved worth it: 1,
 //            then 4, 16, .. each time the silence has doubled.
 //   FAST     the owner needs less than `fast_item_ns` an item: leave it alone. Taking costs ten times as much as running.
-//   CROWD    unless it has a crowd of them that come back: for `crowd_us` its queue has been longer than `crowd_items`, and so many were run and queued anew. Then
-//            the move is paid once, and earned at every turn: half, of woken tasks (a spawned one mostly ends). A batch proves right if its items came
-//            back, and ran about as fast here; otherwise the next attempt waits, each time twice as long.
+//   CROWD    unless it has a crowd of them that come back: for `crowd_us` its queue has been longer than `crowd_items`, and so many were run and
+//            queued anew. Then the move is paid once, and earned at every turn: half, of woken tasks (a spawned one mostly ends). A batch proves right
+//            if its items came back, and ran about as fast here; otherwise the next attempt waits, each time twice as long.
 //   KNOWN    what was taken from here was worth it. Spawned tasks: half, at most `grant`, at most `target_work_us`, if half is worth `least_work_us`.
 //            Branches of a fork-join: the oldest alone, if those taken from so long a queue were worth `least_work_us`.
 //   PROBE    nothing is known, or the last ones proved too small while the owner is not FAST: one; again after a pause that doubles.

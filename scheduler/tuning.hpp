@@ -60,7 +60,8 @@ inline constexpr std::int64_t crowd_items = 256;
 inline constexpr std::uint32_t crowd_us = 200;
 // A batch of them was right if each came back so often. A guess: moving one costs about as much as ten turns.
 inline constexpr std::uint64_t crowd_turns = 8;
-// Races for the oldest item that a thief may lose to the owner at one steal. `micro churn`, ns an operation: 1: 60, 8: 56, 32: 54; `micro yield`: 5.2, 5.5, 5.8.
+// Races for the oldest item that a thief may lose to the owner at one steal. `micro churn`, ns an operation: 1: 60, 8: 56, 32: 54; `micro yield`: 5.2,
+// 5.5, 5.8.
 inline constexpr int crowd_races = 16;
 // Pause after one that was wrong; doubles. A guess.
 inline constexpr std::uint32_t first_crowd_pause_us = 1000, last_crowd_pause_us = 1'000'000;
