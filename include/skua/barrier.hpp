@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // barrier: a number of tasks wait for each other, again and again.
 #pragma once
+#include "detail/barrier_core.hpp"
 #include "detail/waiter.hpp"
 #include "error.hpp"
 #include <coroutine>
@@ -21,12 +22,14 @@ namespace skua {
 //     skua::barrier b(4);
 //     for (;;) { compute(part); if (co_await b.arrive_and_wait()) publish(); }
 class barrier {
+  using core = detail::barrier_core<detail::runtime_waiting>;
+
 public:
-  explicit barrier(std::size_t expected) : expected_(expected), left_(expected) {
+  explicit barrier(std::size_t expected) : core_(expected) {
     if (expected == 0) throw usage_error("skua: a barrier for nobody");
   }
   barrier(barrier const&) = delete;
-  ~barrier() { SKUA_CHECK(waiting_.empty(), "a barrier was destroyed while tasks wait for it"); }
+  ~barrier() { SKUA_CHECK(core_.unused(), "a barrier was destroyed while tasks wait for it"); }
 
   class [[nodiscard("arrive_and_wait does nothing until it is awaited")]] awaiter : detail::waiter {
   public:
@@ -35,15 +38,13 @@ public:
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
       detail::waiter_ring through;
-      {
-        detail::locked_scope const g(barrier_.lock_);
-        if (barrier_.left_ == 0) [[unlikely]] throw usage_error("skua: all were dropped from this barrier");
-        last_ = barrier_.left_ == 1;
-        if (!last_) barrier_.waiting_.push_back(*this);
-        barrier_.arrive_locked(through);
-      }
       // INV-WAIT-4: whoever has been let through may destroy the barrier; *this, if it is the last, is not known to anybody.
-      if (!last_) return detail::suspend(*this);
+      switch (barrier_.core_.arrive(*this, through)) {
+      case core::arrived::waits: return detail::suspend(*this);
+      case core::arrived::nobody_is_expected: throw usage_error("skua: all were dropped from this barrier");
+      case core::arrived::last: break;
+      }
+      last_ = true;
       detail::wake(std::move(through));
       return detail::go_on_fairly(*this);
     }
@@ -54,10 +55,7 @@ public:
     explicit awaiter(barrier& b) noexcept : waiter(this_kind), barrier_(b) {}
     static bool withdraw(detail::operation& op) noexcept {
       auto& self = static_cast<awaiter&>(op);
-      detail::locked_scope const g(self.barrier_.lock_);
-      bool const mine = self.barrier_.waiting_.withdraw(self);
-      if (mine) ++self.barrier_.left_;
-      return mine;
+      return self.barrier_.core_.withdraw(self);
     }
     static constexpr detail::operation_kind this_kind{"barrier", withdraw};
     barrier& barrier_;
@@ -68,24 +66,12 @@ public:
   // Arrives without waiting, and is not expected in later phases.
   void arrive_and_drop() {
     detail::waiter_ring through;
-    {
-      detail::locked_scope const g(lock_);
-      if (expected_ == 0) [[unlikely]] throw usage_error("skua: more were dropped from a barrier than it expects");
-      --expected_;
-      arrive_locked(through);
-    }
+    if (!core_.arrive_and_drop(through)) throw usage_error("skua: more were dropped from a barrier than it expects");
     detail::wake(std::move(through));
   }
 
 private:
-  void arrive_locked(detail::waiter_ring& through) noexcept {
-    if (--left_ != 0) return;
-    left_ = expected_;
-    through.append(waiting_.take_all());
-  }
-  detail::spin_lock<> lock_;
-  std::size_t expected_, left_;   // tasks of each phase; of this phase, that have not arrived
-  detail::wait_list waiting_;
+  core core_;
 };
 
 } // namespace skua

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // event: a flag that tasks wait for. auto_reset_event: a flag that lets one task through.
 #pragma once
+#include "detail/auto_reset_core.hpp"
 #include "detail/waiter.hpp"
 #include <coroutine>
 
@@ -77,18 +78,15 @@ private:
 // Fairness: first come, first served; nobody overtakes a task that waits. A wait allocates nothing.
 class auto_reset_event {
 public:
-  explicit auto_reset_event(bool set = false) noexcept : set_(set) {}
+  explicit auto_reset_event(bool set = false) noexcept : core_(set) {}
   auto_reset_event(auto_reset_event const&) = delete;
-  ~auto_reset_event() { SKUA_CHECK(waiting_.empty(), "an auto_reset_event was destroyed while tasks wait for it"); }
+  ~auto_reset_event() { SKUA_CHECK(core_.unused(), "an auto_reset_event was destroyed while tasks wait for it"); }
 
   void set() noexcept {
-    if (detail::waiter_links* const w = raise()) detail::wake(*w);
+    if (detail::waiter_links* const w = core_.raise()) detail::wake(*w);
   }
   // Consumes the signal if there is one.
-  [[nodiscard]] bool try_wait() noexcept {
-    detail::locked_scope const g(lock_);
-    return consume();
-  }
+  [[nodiscard]] bool try_wait() noexcept { return core_.try_consume(); }
   void reset() noexcept { (void)try_wait(); }
 
   class [[nodiscard("wait does nothing until it is awaited")]] awaiter : public detail::sync_awaiter<awaiter> {
@@ -106,29 +104,16 @@ public:
     friend class auto_reset_event;
     friend class detail::sync_awaiter<awaiter>;
     explicit awaiter(auto_reset_event& e) noexcept : awaiter(parts_type{e}) {}
-    detail::spin_lock<>& lock() noexcept { return event_.lock_; }
-    detail::wait_list& list() noexcept { return event_.waiting_; }
-    bool take() noexcept { return event_.consume(); }
+    detail::spin_lock<>& lock() noexcept { return event_.core_.lock(); }
+    detail::wait_list& list() noexcept { return event_.core_.list(); }
+    bool take() noexcept { return event_.core_.consume(); }
     static constexpr detail::operation_kind this_kind{"auto_reset_event", withdraw_this};
     auto_reset_event& event_;
   };
   awaiter wait() noexcept { return awaiter(*this); }
 
 private:
-  bool consume() noexcept {   // under the lock; while it is set, nobody waits
-    bool const was = set_;
-    set_ = false;
-    return was;
-  }
-  detail::waiter_links* raise() noexcept {
-    detail::locked_scope const g(lock_);
-    detail::waiter_links* const w = detail::take_live(waiting_);
-    set_ = w == nullptr;
-    return w;
-  }
-  detail::spin_lock<> lock_;
-  bool set_;
-  detail::wait_list waiting_;
+  detail::auto_reset_core<detail::runtime_waiting> core_;
 };
 
 } // namespace skua

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // counting_semaphore: a number of permits; tasks take some and wait while there are too few.
 #pragma once
+#include "detail/semaphore_core.hpp"
 #include "detail/waiter.hpp"
 #include "error.hpp"
 #include <coroutine>
@@ -60,9 +61,9 @@ private:
 //     auto const permit = co_await connections.acquire();
 class counting_semaphore {
 public:
-  explicit counting_semaphore(std::uint64_t permits) noexcept : permits_(permits) {}
+  explicit counting_semaphore(std::uint64_t permits) noexcept : core_(permits) {}
   counting_semaphore(counting_semaphore const&) = delete;
-  ~counting_semaphore() { SKUA_CHECK(waiting_.empty(), "a counting_semaphore was destroyed while tasks wait for it"); }
+  ~counting_semaphore() { SKUA_CHECK(core_.unused(), "a counting_semaphore was destroyed while tasks wait for it"); }
 
   class [[nodiscard("acquire does nothing until it is awaited")]] awaiter : public detail::sync_awaiter<awaiter> {
   public:
@@ -80,19 +81,13 @@ public:
     friend class counting_semaphore;
     friend class detail::sync_awaiter<awaiter>;
     awaiter(counting_semaphore& s, std::uint64_t n) noexcept : awaiter(parts_type{s, n}) {}
-    detail::spin_lock<>& lock() noexcept { return of_.lock_; }
-    detail::wait_list& list() noexcept { return of_.waiting_; }
-    bool take() noexcept { return of_.take(wanted_); }
+    detail::spin_lock<>& lock() noexcept { return of_.core_.lock(); }
+    detail::wait_list& list() noexcept { return of_.core_.list(); }
+    bool take() noexcept { return of_.core_.take(wanted_); }
     static bool withdraw(detail::operation& op) noexcept {
       auto& self = from(op);
-      counting_semaphore& s = self.of_;
       detail::waiter_ring others;
-      bool mine;
-      {
-        detail::locked_scope const g(s.lock_);
-        mine = s.waiting_.withdraw(self);
-        if (mine) s.serve(others);
-      }
+      bool const mine = self.of_.core_.withdraw(self, others);
       detail::wake(std::move(others));
       return mine;
     }
@@ -104,46 +99,18 @@ public:
   awaiter acquire(std::uint64_t n = 1) noexcept { return awaiter(*this, n); }
   // An empty permit if there are too few, or others wait.
   semaphore_permit try_acquire(std::uint64_t n = 1) noexcept {
-    detail::locked_scope const g(lock_);
-    if (take(n)) return {*this, n};
+    if (core_.try_take(n)) return {*this, n};
     return {};
   }
   // Adds `n` permits: given back, or new.
-  void release(std::uint64_t n = 1) noexcept {
-    detail::waiter_ring served;
-    {
-      detail::locked_scope const g(lock_);
-      permits_ += n;
-      if (!waiting_.empty()) [[unlikely]] serve(served);
-    }
-    detail::wake(std::move(served));
-  }
-  std::uint64_t available() const noexcept {
-    detail::locked_scope const g(lock_);   // INV-WAIT-5
-    return permits_;
-  }
+  void release(std::uint64_t n = 1) noexcept { detail::wake(core_.add(n)); }
+  std::uint64_t available() const noexcept { return core_.available(); }
 
 private:
-  bool take(std::uint64_t n) noexcept {   // under the lock
-    if (permits_ < n || !waiting_.empty()) return false;
-    permits_ -= n;
-    return true;
-  }
-  // Under the lock: those at the front, as long as there is enough.
-  void serve(detail::waiter_ring& served) noexcept {
-    while (detail::waiter_links* const w = waiting_.front()) {
-      std::uint64_t const n = awaiter::from(*w).wanted_;
-      if (permits_ < n) return;
-      bool const live = detail::may_take(*w);
-      (void)waiting_.take();
-      if (!live) continue;
-      permits_ -= n;
-      served.push_back(*w);
-    }
-  }
-  mutable detail::spin_lock<> lock_;
-  std::uint64_t permits_;
-  detail::wait_list waiting_;
+  struct wanted {
+    static std::uint64_t of(detail::waiter_links& w) noexcept { return awaiter::from(w).wanted_; }
+  };
+  mutable detail::semaphore_core<detail::runtime_waiting, wanted> core_;
 };
 
 inline void semaphore_permit::release() noexcept {

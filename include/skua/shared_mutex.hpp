@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // shared_mutex: many readers, or one writer.
 #pragma once
+#include "detail/shared_mutex_core.hpp"
 #include "detail/waiter.hpp"
 #include "error.hpp"
 #include <coroutine>
-#include <cstddef>
 #include <type_traits>
 #include <utility>
 
@@ -76,7 +76,7 @@ class shared_mutex {
 public:
   shared_mutex() noexcept = default;
   shared_mutex(shared_mutex const&) = delete;
-  ~shared_mutex() { SKUA_CHECK(readers_ == 0 && !writer_ && waiting_.empty(), "a shared_mutex was destroyed while it is owned or awaited"); }
+  ~shared_mutex() { SKUA_CHECK(core_.unused(), "a shared_mutex was destroyed while it is owned or awaited"); }
 
   template <class Lock>
   class [[nodiscard("lock does nothing until it is awaited")]] awaiter;
@@ -85,12 +85,10 @@ public:
 
   // An empty lock if it cannot be had at once.
   scoped_exclusive_lock try_lock() noexcept {
-    detail::locked_scope const g(lock_);
-    return take(true) ? scoped_exclusive_lock(*this) : scoped_exclusive_lock();
+    return core_.try_take(true) ? scoped_exclusive_lock(*this) : scoped_exclusive_lock();
   }
   scoped_shared_lock try_lock_shared() noexcept {
-    detail::locked_scope const g(lock_);
-    return take(false) ? scoped_shared_lock(*this) : scoped_shared_lock();
+    return core_.try_take(false) ? scoped_shared_lock(*this) : scoped_shared_lock();
   }
 
 private:
@@ -102,58 +100,10 @@ private:
     waiter(detail::operation_kind const& k, shared_mutex& m, bool w) noexcept : detail::waiter(k), mutex(m), writes(w) {}
   };
 
-  // All of these under the lock.
-  bool can(bool write) const noexcept { return !writer_ && (!write || readers_ == 0); }
-  void own(bool write) noexcept { write ? writer_ = true : (++readers_, true); }
-  bool take(bool write) noexcept {
-    if (!waiting_.empty() || !can(write)) return false;
-    own(write);
-    return true;
-  }
-  void serve(detail::waiter_ring& served) noexcept {
-    while (detail::waiter_links* const w = waiting_.front()) {
-      bool const writes = static_cast<waiter*>(static_cast<detail::waiter*>(w))->writes;
-      if (!can(writes)) return;
-      bool const live = detail::may_take(*w);
-      (void)waiting_.take();
-      if (!live) continue;
-      own(writes);
-      served.push_back(*w);
-    }
-  }
-
-  template <class Change>
-  void change_and_serve(Change change) noexcept {
-    detail::waiter_ring served;
-    {
-      detail::locked_scope const g(lock_);
-      change();
-      if (!waiting_.empty()) [[unlikely]] serve(served);
-    }
-    detail::wake(std::move(served));
-  }
-  void unlock() noexcept {
-    change_and_serve([this] { writer_ = false; });
-  }
-  void unlock_shared() noexcept {
-    change_and_serve([this] { --readers_; });
-  }
-  void downgrade() noexcept {
-    change_and_serve([this] {
-      writer_ = false;
-      readers_ = 1;
-    });
-  }
-  bool withdraw(waiter& w) noexcept {
-    bool mine = false;
-    change_and_serve([&] { mine = waiting_.withdraw(w); });   // those behind a writer may go on
-    return mine;
-  }
-
-  detail::spin_lock<> lock_;
-  bool writer_ = false;
-  std::size_t readers_ = 0;
-  detail::wait_list waiting_;
+  struct kind {
+    static bool writes(detail::waiter_links& w) noexcept { return static_cast<waiter&>(static_cast<detail::waiter&>(w)).writes; }
+  };
+  detail::shared_mutex_core<detail::runtime_waiting, kind> core_;
 };
 
 template <class Lock>
@@ -163,17 +113,17 @@ class shared_mutex::awaiter : protected shared_mutex::waiter {
 public:
   bool await_ready() noexcept {
     if (detail::attention() || !detail::spend_budget()) [[unlikely]] return false;
-    detail::locked_scope const g(mutex.lock_);
-    return mutex.take(exclusive);
+    detail::locked_scope const g(mutex.core_.lock());
+    return mutex.core_.take(exclusive);
   }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
     if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
     owner = detail::tl.owner;
     bool waits;
     {
-      detail::locked_scope const g(mutex.lock_);
-      waits = !mutex.take(exclusive);
-      if (waits) mutex.waiting_.push_back(*this);
+      detail::locked_scope const g(mutex.core_.lock());
+      waits = !mutex.core_.take(exclusive);
+      if (waits) mutex.core_.list().push_back(*this);
     }
     return waits ? detail::suspend(*this) : detail::go_on_fairly(*this);
   }
@@ -187,16 +137,18 @@ public:
   explicit awaiter(parts_type p) noexcept : waiter(this_kind, p.of, exclusive) {}
 
 protected:   // for a branch of a select
-  detail::spin_lock<>& its_lock() noexcept { return mutex.lock_; }
-  bool take_now(detail::waiter_ring&) noexcept { return mutex.take(exclusive); }
-  void enlist_now() noexcept { mutex.waiting_.push_back(*this); }
+  detail::spin_lock<>& its_lock() noexcept { return mutex.core_.lock(); }
+  bool take_now(detail::waiter_ring&) noexcept { return mutex.core_.take(exclusive); }
+  void enlist_now() noexcept { mutex.core_.list().push_back(*this); }
 
 private:
   friend class shared_mutex;
   explicit awaiter(shared_mutex& m) noexcept : awaiter(parts_type{m}) {}
   static bool withdraw(detail::operation& op) noexcept {
     auto& self = static_cast<awaiter&>(op);
-    return self.mutex.withdraw(self);
+    bool mine = false;
+    detail::wake(self.mutex.core_.withdraw(self, mine));
+    return mine;
   }
   static constexpr detail::operation_kind this_kind{exclusive ? "shared_mutex" : "shared_mutex, shared", withdraw};
 };
@@ -205,14 +157,14 @@ inline shared_mutex::awaiter<scoped_exclusive_lock> shared_mutex::lock() noexcep
 inline shared_mutex::awaiter<scoped_shared_lock> shared_mutex::lock_shared() noexcept { return awaiter<scoped_shared_lock>(*this); }
 
 inline void scoped_shared_lock::unlock() noexcept {
-  if (shared_mutex* const m = std::exchange(mutex_, nullptr)) m->unlock_shared();
+  if (shared_mutex* const m = std::exchange(mutex_, nullptr)) detail::wake(m->core_.unlock_shared());
 }
 inline void scoped_exclusive_lock::unlock() noexcept {
-  if (shared_mutex* const m = std::exchange(mutex_, nullptr)) m->unlock();
+  if (shared_mutex* const m = std::exchange(mutex_, nullptr)) detail::wake(m->core_.unlock());
 }
 inline scoped_shared_lock scoped_exclusive_lock::downgrade() noexcept {
   SKUA_CHECK(mutex_ != nullptr, "downgrade() of a lock that owns nothing");
-  mutex_->downgrade();
+  detail::wake(mutex_->core_.downgrade());
   return scoped_shared_lock(*std::exchange(mutex_, nullptr));
 }
 

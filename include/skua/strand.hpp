@@ -6,15 +6,8 @@
 //
 // Who finds the strand free runs its function at once, on its own worker; who finds it busy leaves the function there, and whoever runs the strand executes
 // it too, and wakes its task with the result. So a contended section stays on one processor, and its data with it.
-//
-// Under the lock: busy, and those who wait (detail/wait_queue.hpp).
-//     not busy -> busy    run(): the task runs the strand
-//     busy -> not busy    the task that runs the strand, when nobody waits
-//     busy -> busy        after `at_once` functions it hands the strand over to the next one, whose task runs it from then on
-// INV-STRAND-1  One task runs the strand while it is busy, and only that one executes functions.
-// INV-STRAND-2  A waiter is woken after the next one was taken: so the unlock behind which nobody is left is the last access to the strand, and the last
-//               task to be woken may destroy it.
 #pragma once
+#include "detail/strand_core.hpp"
 #include "detail/waiter.hpp"
 #include "future.hpp"
 #include <concepts>
@@ -40,7 +33,7 @@ class strand {
 public:
   strand() noexcept = default;
   strand(strand const&) = delete;
-  ~strand() { SKUA_CHECK(!busy_, "a strand was destroyed while it is used"); }
+  ~strand() { SKUA_CHECK(core_.unused(), "a strand was destroyed while it is used"); }
 
   template <class F>
   class [[nodiscard("run() does nothing until it is awaited")]] awaiter : waiting {
@@ -58,16 +51,7 @@ public:
     std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       this->owner = detail::tl.owner;
-      {
-        detail::locked_scope const g(strand_.lock_);
-        if (strand_.busy_) {
-          strand_.waiting_.push_back(*this);
-          h = nullptr;
-        } else {
-          strand_.busy_ = true;
-        }
-      }
-      if (h == nullptr) return detail::suspend(*this);   // INV-WAIT-4: it may be gone
+      if (!strand_.core_.enter(this)) return detail::suspend(*this);   // INV-WAIT-4: it may be gone
       execute_this(*this);
       strand_.serve();
       return detail::go_on_fairly(*this);
@@ -86,11 +70,7 @@ public:
 
   private:
     bool enter_and_run() noexcept {
-      {
-        detail::locked_scope const g(strand_.lock_);
-        if (strand_.busy_) return false;
-        strand_.busy_ = true;
-      }
+      if (!strand_.core_.enter(nullptr)) return false;
       execute_this(*this);
       strand_.serve();
       return true;
@@ -115,7 +95,7 @@ public:
     }
     static bool withdraw(detail::operation& op) noexcept {
       auto& self = static_cast<awaiter&>(static_cast<waiting&>(static_cast<detail::waiter&>(static_cast<detail::waiter_links&>(op))));
-      return detail::withdraw_waiter(self.strand_.lock_, self.strand_.waiting_, self);
+      return self.strand_.core_.withdraw(self);
     }
     static constexpr detail::operation_kind kind{"strand", withdraw};
 
@@ -142,28 +122,13 @@ private:
 
   // The own function was executed: those of others, as long as there are any.
   void serve() noexcept {
-    waiting* done = nullptr;
-    for (unsigned n = 0;; ++n) {
-      waiting* next;
-      {
-        detail::locked_scope const g(lock_);
-        next = static_cast<waiting*>(static_cast<detail::waiter*>(waiting_.take()));
-        if (next == nullptr) busy_ = false;
-      }
-      if (done != nullptr) detail::wake(*done);   // INV-STRAND-2
-      if (next == nullptr) return;
-      if (n == at_once) {
-        next->runs_the_strand = true;
-        return detail::wake(*next);
-      }
-      next->execute(*next);
-      done = next;
-    }
+    core_.serve(
+        at_once, [](detail::waiter_links& w) { of(w).execute(of(w)); }, [](detail::waiter_links& w) { of(w).runs_the_strand = true; },
+        [](detail::waiter_links& w) { detail::wake(w); });
   }
+  static waiting& of(detail::waiter_links& w) noexcept { return static_cast<waiting&>(static_cast<detail::waiter&>(w)); }
 
-  detail::spin_lock<> lock_;
-  bool busy_ = false;
-  detail::wait_list waiting_;
+  detail::strand_core<detail::runtime_waiting> core_;
 };
 
 } // namespace skua

@@ -46,4 +46,16 @@ private:
 
 static_assert(sizeof(spin_lock<>) == 4);
 
+// Scope of a lock, without <mutex>.
+template <class Lock>
+class locked_scope {
+public:
+  SKUA_INLINE explicit locked_scope(Lock& l) noexcept : lock_(l) { lock_.lock(); }
+  SKUA_INLINE ~locked_scope() { lock_.unlock(); }
+  locked_scope(locked_scope const&) = delete;
+
+private:
+  Lock& lock_;
+};
+
 } // namespace skua::detail

@@ -56,6 +56,16 @@ inline void take_all_live(wait_list& list, waiter_ring& taken) noexcept {
   while (waiter_links* const w = take_live(list)) taken.push_back(*w);
 }
 
+// What the cores of primitives are made of (semaphore_core.hpp and others); tests/model/waiting_tasks.hpp has another one.
+struct runtime_waiting {
+  using sync = real_sync;
+  using links = waiter_links;
+  using list = wait_list;
+  using ring = waiter_ring;
+  using lock = spin_lock<>;
+  SKUA_INLINE static bool may_take(waiter_links& w) noexcept { return detail::may_take(w); }
+};
+
 // What guards a source of a select: a spin lock, or a mutex's own.
 struct source_lock {
   void* at = nullptr;   // null: the source guards itself
@@ -66,17 +76,6 @@ struct source_lock {
                                                     auto& s = *static_cast<spin_lock<>*>(p);
                                                     locked ? s.lock() : s.unlock();
                                                   }) {}
-};
-
-// Scope of a lock, without <mutex>.
-class locked_scope {
-public:
-  SKUA_INLINE explicit locked_scope(spin_lock<>& l) noexcept : lock_(l) { lock_.lock(); }
-  SKUA_INLINE ~locked_scope() { lock_.unlock(); }
-  locked_scope(locked_scope const&) = delete;
-
-private:
-  spin_lock<>& lock_;
 };
 
 // The completer's last step, after it has unlocked: each waiter goes on, on its own runtime; on this worker the oldest first. Allocates nothing.
