@@ -21,5 +21,5 @@ if(units)
 endif()
 skua_test(NAME headers.refused_compilers LABEL headers
           COMMAND bash "${CMAKE_CURRENT_LIST_DIR}/refused_compilers" "${PROJECT_SOURCE_DIR}/include")
-skua_test(NAME headers.diagnostics LABEL headers
+skua_test(NAME headers.diagnostics LABEL headers TIMEOUT 600   # it compiles 38 programs, one after the other
           COMMAND bash "${CMAKE_CURRENT_LIST_DIR}/diagnostics" "${PROJECT_SOURCE_DIR}/include" "${CMAKE_CXX_COMPILER}")
