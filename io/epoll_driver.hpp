@@ -110,7 +110,7 @@ private:
                                  source_data = first_special + 2;
 
   void put_off_watch(std::uint64_t now_ns) noexcept;
-  void fit_batch(int size, std::uint64_t took_ns) noexcept;
+  void fit_batch(int size, std::uint64_t now_ns) noexcept;
   int harvest(std::uint64_t timeout_ns, ready_list& out, bool consume_kick, int most) noexcept;
   int fetch(std::uint64_t timeout_ns, ::epoll_event* events, int most) noexcept;
   void close_all() noexcept;

@@ -46,8 +46,7 @@ struct branch_view {
 };
 
 // What the branches below a task's word wait for. Each scope is held against its end while its records are read, as by the walk of a stop (stop_core.hpp,
-// INV-STOP-7); where a walk is under way it does not look. Allocates nothing, and so
-// it may be used while blocks are visited.
+// INV-STOP-7); where a walk is under way it does not look. Allocates nothing, and so it may be used while blocks are visited.
 class branch_looker {
 public:
   branch_looker(scheduler& s, std::vector<branch_view>* to) noexcept : scheduler_(s), to_(to) {}

@@ -13,7 +13,7 @@
 #include "skua/select.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
-#include "tests/support/stress.hpp"
+#include "tests/support/stress_rounds.hpp"
 #include <array>
 #include <cstdio>
 #include <memory>
@@ -254,9 +254,7 @@ int main(int argc, char** argv) {
       rt.block_on(one_round(rt, seeds.next()));
     }
   }
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
-  STRESS_CHECK(skua::detail::attention_count.count == 0);
+  check_nothing_is_left();
   std::printf("ok: %llu rounds: %llu messages, %llu of them returned, %llu selects, %llu tasks stopped\n", static_cast<unsigned long long>(rounds),
               static_cast<unsigned long long>(total_messages.load()), static_cast<unsigned long long>(total_returned.load()),
               static_cast<unsigned long long>(total_selects.load()), static_cast<unsigned long long>(total_stopped.load()));

@@ -8,7 +8,7 @@
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
-#include "tests/support/stress.hpp"
+#include "tests/support/stress_rounds.hpp"
 #include <condition_variable>
 #include <iostream>
 #include <memory>
@@ -178,8 +178,7 @@ int main(int argc, char** argv) {
     foreign = &f;
     for (; o.go_on(rounds); ++rounds) round(o, seed_of_round = o.seed + rounds);
   }
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
+  check_nothing_is_left();
   std::printf("ok: %llu rounds\n", static_cast<unsigned long long>(rounds));
   return 0;
 }

@@ -17,7 +17,7 @@
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
 #include "skua/when_all_settled.hpp"
-#include "tests/support/stress.hpp"
+#include "tests/support/stress_rounds.hpp"
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -435,9 +435,7 @@ int main(int argc, char** argv) {
       wait_until(rt, "frames and values die", [] { return live_frames == 0 && live_values == 0; });
     }
   }
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
-  STRESS_CHECK(skua::detail::attention_count.count == 0);
+  check_nothing_is_left();
   auto const n = [](std::atomic<std::uint64_t> const& a) { return static_cast<unsigned long long>(a.load()); };
   std::printf("ok: %llu rounds of %zu trees: %llu stopped, %llu finished, %llu failed; %llu points, %llu groups, %llu children, "
               "%llu awaited a stopped one, %llu cleaned up\n",

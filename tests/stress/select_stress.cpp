@@ -23,7 +23,7 @@
 #include "skua/shared_mutex.hpp"
 #include "skua/time.hpp"
 #include "skua/watch.hpp"
-#include "tests/support/stress.hpp"
+#include "tests/support/stress_rounds.hpp"
 #include <array>
 #include <condition_variable>
 #include <deque>
@@ -411,20 +411,10 @@ int main(int argc, char** argv) {
       std::array<control, most_users> controls;
       std::array<skua::join_handle<>, most_users> handles;
       auto h = rt.spawn(play, controls.data(), handles.data(), seed);
-      auto const limit = std::chrono::steady_clock::now() + 60s;
-      while (!h.done()) {
-        if (std::chrono::steady_clock::now() > limit) {
-          rt.dump(std::cout);
-          stress_failed("a round ends", __FILE__, __LINE__);
-        }
-        std::this_thread::yield();
-      }
-      rt.block_on([](auto done) -> task<> { co_await done; }, std::move(h));
+      await_round(rt, std::move(h));
     }
   }
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
-  STRESS_CHECK(skua::detail::attention_count.count == 0);
+  check_nothing_is_left();
   auto const n = [](std::atomic<std::uint64_t> const& a) { return static_cast<unsigned long long>(a.load()); };
   std::printf("ok: %llu rounds: %llu selects, %llu won by something else than the timer; %llu messages, %llu locks, %llu joins; "
               "%llu tasks stopped, %llu finished\n",

@@ -20,7 +20,7 @@
 #include "skua/strand.hpp"
 #include "skua/time.hpp"
 #include "skua/watch.hpp"
-#include "tests/support/stress.hpp"
+#include "tests/support/stress_rounds.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
 #include <condition_variable>
@@ -454,9 +454,7 @@ int main(int argc, char** argv) {
       STRESS_CHECK(owned::alive == 0);
     }
   }
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
-  STRESS_CHECK(skua::detail::attention_count.count == 0);
+  check_nothing_is_left();
   std::printf("ok: %llu rounds, %llu stops\n", static_cast<unsigned long long>(rounds), static_cast<unsigned long long>(total_stops.load()));
   return 0;
 }

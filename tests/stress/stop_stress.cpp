@@ -10,7 +10,7 @@
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
 #include "skua/when_any.hpp"
-#include "tests/support/stress.hpp"
+#include "tests/support/stress_rounds.hpp"
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -343,9 +343,7 @@ int main(int argc, char** argv) {
       all.reset();
     }
   }
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
-  STRESS_CHECK(skua::detail::attention_count.count == 0);
+  check_nothing_is_left();
   std::printf("ok: %llu rounds of %zu trees: %llu stopped, %llu finished, %llu failed; %llu points, %llu timed out, %llu dropped\n",
               static_cast<unsigned long long>(rounds), trees, static_cast<unsigned long long>(total.stopped.load()),
               static_cast<unsigned long long>(total.finished.load()), static_cast<unsigned long long>(total.failed.load()),

@@ -18,7 +18,7 @@
 #include "skua/shared_mutex.hpp"
 #include "skua/time.hpp"
 #include "skua/when_any.hpp"
-#include "tests/support/stress.hpp"
+#include "tests/support/stress_rounds.hpp"
 #include <atomic>
 #include <chrono>
 #include <deque>
@@ -375,20 +375,10 @@ int main(int argc, char** argv) {
       auto controls = std::make_unique<control[]>(users + members);
       auto handles = std::make_unique<skua::join_handle<>[]>(users + members);
       auto h = rt.spawn(play, controls.get(), handles.get(), seed);
-      auto const limit = std::chrono::steady_clock::now() + 60s;
-      while (!h.done()) {
-        if (std::chrono::steady_clock::now() > limit) {
-          rt.dump(std::cout);
-          stress_failed("a round ends", __FILE__, __LINE__);
-        }
-        std::this_thread::yield();
-      }
-      rt.block_on([](auto g) -> task<> { co_await g; }, std::move(h));
+      await_round(rt, std::move(h));
     }
   }
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
-  STRESS_CHECK(skua::detail::attention_count.count == 0);
+  check_nothing_is_left();
   std::printf("ok: %llu rounds: %llu stopped, %llu finished; %llu points, %llu timed out\n", static_cast<unsigned long long>(rounds),
               static_cast<unsigned long long>(total.stopped.load()), static_cast<unsigned long long>(total.finished.load()),
               static_cast<unsigned long long>(total.points.load()), static_cast<unsigned long long>(total.timed_out.load()));

@@ -9,7 +9,7 @@
 #include "skua/task.hpp"
 #include "skua/this_task.hpp"
 #include "skua/time.hpp"
-#include "tests/support/stress.hpp"
+#include "tests/support/stress_rounds.hpp"
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -186,8 +186,7 @@ skua::options expecting_failures(unsigned workers) {
 }
 // When every runtime has gone.
 int nothing_is_left() {
-  STRESS_CHECK(skua::detail::live_task_blocks() == 0);
-  STRESS_CHECK(skua::detail::live_frames() == 0);
+  check_nothing_is_left();
   STRESS_CHECK(alive == 0);
   std::puts("ok");
   return 0;

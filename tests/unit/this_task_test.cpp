@@ -7,6 +7,7 @@
 #include "skua/when_any.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
+#include <functional>
 #include <set>
 #include <string>
 #include <thread>
@@ -23,6 +24,28 @@ class ThisTask : public leak_check {
 protected:
   skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
 };
+
+// More small tasks than one worker keeps: another one may take half of them, while their owner runs them (steal_policy.hpp, rule CROWD).
+class ThisTaskOnManyWorkers : public leak_check {};
+
+TEST_F(ThisTaskOnManyWorkers, a_crowd_that_yields_comes_to_its_end_and_every_turn_is_taken_once) {
+  constexpr int tasks = 1000, turns = 300;
+  std::vector<int> taken(tasks);
+  skua::runtime rt{skua::options{.workers = 2}};
+  auto counts = [](int& n) -> task<> {
+    for (int i = 0; i < turns; ++i) {
+      ++n;   // a task is run by one worker at a time
+      co_await skua::this_task::yield();
+    }
+  };
+  auto body = [&]() -> task<> {
+    std::vector<skua::join_handle<>> all;
+    for (int& n : taken) all.push_back(skua::spawn(counts, std::ref(n)));
+    for (auto& h : all) co_await h;
+  };
+  rt.block_on(body);
+  EXPECT_EQ(taken, std::vector<int>(tasks, turns));
+}
 
 TEST_F(ThisTask, yield_lets_every_other_ready_task_run_first) {
   std::vector<int> order;
