@@ -5,6 +5,7 @@
 #include "skua/spawn.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
+#include "tests/support/tbb_threads.hpp"
 #include <algorithm>
 #include <atomic>
 #include <gtest/gtest.h>
@@ -26,22 +27,9 @@ using skua::task;
 
 skua::options two_workers() { return {.workers = 2}; }
 
-class InArena : public testing::Test {
-protected:
-  void SetUp() override {
-    if (SKUA_TSAN) GTEST_SKIP() << "Debian's oneTBB is not instrumented: ThreadSanitizer does not see what it orders";
-  }
-};
-
-// libtbb is not instrumented: ThreadSanitizer cannot see how its threads hand work over, and reports the algorithms themselves.
-#if SKUA_TSAN
-#define SKIP_IF_TBB_IS_SEEN_AS_RACY() GTEST_SKIP() << "libtbb is not instrumented"
-#else
-#define SKIP_IF_TBB_IS_SEEN_AS_RACY() void()
-#endif
+class InArena : public skua_test::tbb_threads {};
 
 TEST_F(InArena, sorts_in_parallel_while_the_task_waits) {
-  SKIP_IF_TBB_IS_SEEN_AS_RACY();
   skua::runtime rt(two_workers());
   std::vector<unsigned> v(200'000);
   std::iota(v.begin(), v.end(), 0u);
@@ -54,7 +42,6 @@ TEST_F(InArena, sorts_in_parallel_while_the_task_waits) {
 }
 
 TEST_F(InArena, gives_values_and_references_and_throws) {
-  SKIP_IF_TBB_IS_SEEN_AS_RACY();
   skua::runtime rt(two_workers());
   rt.block_on([]() -> task<> {
     tbb::task_arena arena(2);

@@ -2,6 +2,7 @@
 // Stop everywhere (tests/support/stop_everywhere.hpp): in_arena. What has begun is waited for, and its value delivered (S4, S7).
 #include "skua/arena.hpp"
 #include "tests/support/stop_everywhere.hpp"
+#include "tests/support/tbb_threads.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
 #include <tbb/parallel_for.h>
@@ -42,11 +43,9 @@ struct in_an_arena : scene {
   }
 };
 
-// oneTBB keeps its threads: nothing is counted at the end.
-class StopInArena : public testing::Test {};
+class StopInArena : public tbb_threads {};
 
 TEST_F(StopInArena, loses_nothing_wherever_it_is_stopped__S4_S7) {
-  if (SKUA_TSAN) GTEST_SKIP() << "Debian's oneTBB is not instrumented: ThreadSanitizer does not see what it orders";
   for (unsigned const workers : {1u, 2u}) EXPECT_GT(stop_everywhere<in_an_arena>(skua::options{.workers = workers}), 1);
 }
 
