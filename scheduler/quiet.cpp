@@ -14,7 +14,7 @@ bool scheduler::quiescent() const noexcept {
 }
 
 void scheduler::listen(quiet_listener& l) noexcept {
-  bell_.listen(l, raise_attention, told_reliably());
+  bell_.listen(l, [] { raise_attention(); }, told_reliably());   // no pointer to it: GCC below -O2 cannot inline that, and it must be inlined
 }
 
 void scheduler::ignore(quiet_listener& l) noexcept {
