@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <numeric>
@@ -369,7 +370,19 @@ TEST_F(Tcp, resolve_converts_numbers_by_itself) {
     EXPECT_EQ(a, (std::vector{skua::endpoint("192.0.2.1", 80)}));
     auto const b = co_await skua::resolve("::1", "443");
     EXPECT_EQ(b, (std::vector{skua::endpoint("::1", 443)}));
-    EXPECT_FALSE((co_await skua::resolve("localhost", "http")).empty());
+    EXPECT_FALSE((co_await skua::resolve("localhost", "80")).empty());
+  });
+}
+
+// Names of services come from /etc/services, which a small machine may lack.
+TEST_F(Tcp, resolve_knows_the_services_that_the_machine_knows) {
+  run([]() -> task<> {
+    if (::getservbyname("http", "tcp") != nullptr) {
+      auto const found = co_await skua::resolve("localhost", "http");
+      EXPECT_FALSE(found.empty());
+      for (skua::endpoint const& e : found) EXPECT_EQ(e.port(), 80);
+    }
+    EXPECT_THROW(co_await skua::resolve("localhost", "no-such-service"), std::system_error);
   });
 }
 
