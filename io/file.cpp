@@ -86,6 +86,7 @@ task<std::size_t> read_pieces(handle_ref h, std::uint64_t offset, std::span<std:
 }
 
 task<> write_pieces(handle_ref h, std::uint64_t offset, std::span<std::byte const> from) {
+  co_await this_task::checkpoint();   // S1: also if there is nothing to write
   for (std::size_t done = 0; done < from.size();) {
     auto const rest = from.subspan(done);
     transfer_request request(file_action::write, *h, offset + done, const_cast<std::byte*>(rest.data()), rest.size());
@@ -119,6 +120,7 @@ task<std::uint64_t> size_of(handle_ref h) {
 
 // A stop before it has begun leaves the closing to the last reference.
 task<> close_handle(handle_ref h) {
+  co_await this_task::checkpoint();
   if (!h->only_owner()) co_return;
   plain_request request(file_action::close, *h);
   std::int64_t r;

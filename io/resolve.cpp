@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "skua/resolve.hpp"
 #include "skua/blocking.hpp"
+#include "skua/this_task.hpp"
 #include <algorithm>
 #include <cerrno>
 #include <memory>
@@ -52,6 +53,7 @@ std::error_category const& resolver_category() noexcept {
 
 task<std::vector<endpoint>> resolve(std::string host, std::string service) {
   std::string const what = "skua: resolve " + host + ':' + service;
+  co_await this_task::checkpoint();   // S1: an address as text completes at once
   answer a = look_up(host, service, AI_NUMERICHOST | AI_NUMERICSERV);   // blocks on nothing
   // AI_ADDRCONFIG is left out: where only the loopback interface is up it hides ::1 and 127.0.0.1 from each other.
   if (a.error != 0)

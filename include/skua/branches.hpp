@@ -79,21 +79,19 @@ public:
     explicit awaiter(branches& b) noexcept : all_(b) {}
     bool await_ready() const {
       if (all_.state_ != state::adding) [[unlikely]] detail::task_awaited_twice();
-      if (!all_.empty()) [[likely]] return false;
-      all_.state_ = state::ended;
-      return true;
+      return all_.empty() && !detail::attention();
     }
     template <class Promise>
     SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
       detail::must_be_skuas<Promise>();
+      if (all_.empty()) return detail::through_empty_fork(h);
       if (!detail::tl.queue.try_reserve(static_cast<std::int64_t>(all_.size_))) [[unlikely]] detail::throw_bad_alloc();
       if (detail::attention()) [[unlikely]]
         return detail::fork_with_attention(h, detail::stopped_at_fork(), [&] { return all_.start(h); });
       return all_.start(h);
     }
     SKUA_INLINE void await_resume() {
-      if (all_.empty()) return;
-      if (all_.head.load(std::memory_order_relaxed) != 0) [[unlikely]] all_.settle();
+      if (!all_.empty() && all_.head.load(std::memory_order_relaxed) != 0) [[unlikely]] all_.settle();
       all_.state_ = state::ended;
     }
 

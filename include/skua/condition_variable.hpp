@@ -4,6 +4,7 @@
 #include "detail/mutex_core.hpp"
 #include "mutex.hpp"
 #include "task.hpp"
+#include "this_task.hpp"
 #include "time.hpp"
 #include "timeout.hpp"
 #include <chrono>
@@ -67,6 +68,7 @@ public:
   // Until `condition()` is true; it is called with the mutex held. Costs the frame of a coroutine.
   template <class F>
   task<> wait(scoped_lock& lock, F condition) {
+    co_await this_task::checkpoint();   // S1: also if there is nothing to wait for
     while (!condition()) co_await wait(lock);
   }
   // The same, but for so long at most. What `condition()` says in the end; the mutex is owned again in either case. Costs two

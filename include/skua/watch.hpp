@@ -9,6 +9,7 @@
 #pragma once
 #include "broadcast.hpp"
 #include "task.hpp"
+#include "this_task.hpp"
 #include <atomic>
 #include <coroutine>
 #include <cstdint>
@@ -171,6 +172,7 @@ public:
   // A coroutine: costs its frame.
   template <class Predicate>
   task<std::optional<T>> wait_for(Predicate predicate) {
+    co_await this_task::checkpoint();   // S1: before anything counts as seen
     do {
       T v = get();
       if (predicate(std::as_const(v))) co_return std::optional<T>(std::move(v));

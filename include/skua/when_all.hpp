@@ -44,6 +44,11 @@ SKUA_COLD std::coroutine_handle<> fork_with_attention(std::coroutine_handle<> pa
   return wanted_in_loop() ? detour(*tl.current) : first;
 }
 
+// A fork of nothing is a fork: it looks for a stop (S1).
+inline std::coroutine_handle<> through_empty_fork(std::coroutine_handle<> parent) {
+  return attention() && stopped_at_fork() ? unwind(parent.address()) : parent;
+}
+
 template <class... T>
 class [[nodiscard("when_all does nothing until it is awaited")]] when_all_tuple : join_for<have_destructors<stored<T>...>> {
   static constexpr std::size_t size = sizeof...(T);
@@ -145,10 +150,11 @@ public:
       if (!t) task_awaited_twice();
   }
   when_all_range(when_all_range const&) = delete;
-  bool await_ready() const noexcept { return tasks_.empty(); }
+  bool await_ready() const noexcept { return tasks_.empty() && !attention(); }
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
     must_be_skuas<Promise>();
+    if (tasks_.empty()) return through_empty_fork(h);
     if (attention()) [[unlikely]]
       return fork_with_attention(
           h, stopped_at_fork(), [&] { return start(h); });   // tasks_ owns the frames

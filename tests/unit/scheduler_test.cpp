@@ -125,8 +125,7 @@ TEST_F(Scheduler, wakes_a_sleeper_for_work_that_its_owner_does_not_come_back_to)
     helped.acquire();   // this worker does not return before the other one has run it
   }));
   settle();
-  EXPECT_GE(counted().steals, 1u);
-  EXPECT_GE(counted().wakes, 1u);
+  EXPECT_GE(counted().steals, 1u);   // no count of wakes: on its way to sleep the other one may have seen the injected item, and come by itself
 }
 
 TEST_F(Scheduler, an_injected_item_does_not_wait_for_busy_workers_to_finish) {   // S21
