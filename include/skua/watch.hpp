@@ -169,7 +169,7 @@ public:
     return awaiter(typename awaiter::parts_type{*this});
   }
   // Waits for a value of which predicate(value) is true, beginning with the one that is there. None: all senders are gone.
-  // A coroutine: costs its frame.
+  // A coroutine: costs its frame. Stop: a suspension point on entry and wherever it waits; the value that is there on entry then does not count as seen.
   template <class Predicate>
   task<std::optional<T>> wait_for(Predicate predicate) {
     co_await this_task::checkpoint();   // S1: before anything counts as seen

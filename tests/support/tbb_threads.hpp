@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A fixture for tests that use oneTBB: its threads end with the test, so that the test's own can be counted.
 //
-// oneTBB lets its threads go when nobody refers to it any more, but a thread that starts meanwhile may stay. tbb::finalize() joins them all.
+// oneTBB lets its threads go when nobody refers to it any more, but beside other load one of them often stayed. tbb::finalize() joins them all.
 #pragma once
 #include "skua/detail/config.hpp"
 #include <gtest/gtest.h>
