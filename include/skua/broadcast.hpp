@@ -5,7 +5,7 @@
 //     skua::spawn_detached(show, events.subscribe());     // while (auto e = co_await rx.recv()) { if (e.missed()) ..; print(*e); }
 //     co_await events.send(event{..});
 //
-// detail/broadcast_state.hpp has the protocol, and slow_receiver: what happens when a subscriber is `capacity` messages behind.
+// detail/broadcast_core.hpp has the protocol, and slow_receiver: what happens when a subscriber is `capacity` messages behind.
 #pragma once
 #include "channel.hpp"
 #include "detail/broadcast_state.hpp"
@@ -56,12 +56,12 @@ class broadcast_receiver {
   struct subscribed : detail::subscription {
     state& at;
     explicit subscribed(state& s) noexcept : at(s) {
-      at.add_reference();
-      at.subscribe(*this);
+      at.handles.add();
+      at.core.subscribe(*this);
     }
     ~subscribed() {
       at.unsubscribe(*this);
-      at.release();
+      at.drop();
     }
   };
 
@@ -89,11 +89,10 @@ public:
       this->owner = detail::tl.owner;
       detail::waiter_ring woken;
       {
-        detail::locked_scope const g(at().lock_);
+        detail::locked_scope const g(core().lock());
         if (this->by->waits) refuse();
-        if (!at().receive_locked(*this, woken)) {
-          this->by->waits = true;
-          at().receivers_.push_back(*this);
+        if (!core().receive_locked(*this, woken)) {
+          core().enlist_receiver_locked(*this);
           h = nullptr;
         }
       }
@@ -105,31 +104,24 @@ public:
       if (occupied_) refuse();
       std::optional<T> v;
       if (this->message) v.emplace(detail::out_of_shared_cell<T>(std::move(*this->message)));
-      if (!v) this->by->waits = false;   // woken by close()
       return {std::move(v), this->missed, this->disconnected};
     }
 
   protected:   // for a branch of a select
-    detail::spin_lock<>& its_lock() noexcept { return at().lock_; }
+    detail::spin_lock<>& its_lock() noexcept { return core().lock(); }
     bool take_now(detail::waiter_ring& woken) noexcept {
       occupied_ = this->by->waits;
-      return occupied_ || at().receive_locked(*this, woken);
+      return occupied_ || core().receive_locked(*this, woken);
     }
-    void enlist_now() noexcept {
-      this->by->waits = true;
-      at().receivers_.push_back(*this);
-    }
+    void enlist_now() noexcept { core().enlist_receiver_locked(*this); }
 
   private:
     [[noreturn]] static void refuse() { throw usage_error("skua: another task waits at this broadcast_receiver"); }
     bool occupied_ = false;
-    state& at() const noexcept { return static_cast<subscribed*>(this->by)->at; }
+    auto& core() const noexcept { return static_cast<subscribed*>(this->by)->at.core; }
     static bool withdraw(detail::operation& op) noexcept {
       auto& self = static_cast<awaiter&>(static_cast<detail::waiter&>(static_cast<detail::waiter_links&>(op)));
-      detail::locked_scope const g(self.at().lock_);
-      if (!self.at().receivers_.withdraw(self)) return false;
-      self.by->waits = false;
-      return true;
+      return self.core().withdraw_receiver(self);
     }
     static constexpr detail::operation_kind kind{"receive", withdraw};
   };
@@ -167,10 +159,10 @@ public:
   explicit broadcast(std::size_t capacity, slow_receiver how = slow_receiver::wait) {
     if (capacity == 0) throw usage_error("skua: a broadcast needs a capacity of 1 at least");
     state_ = new state(capacity, how);
-    state_->add_sender();
+    state_->handles.add_sender();
   }
   broadcast(broadcast const& o) noexcept : state_(o.state_) {
-    if (state_ != nullptr) state_->add_sender();
+    if (state_ != nullptr) state_->handles.add_sender();
   }
   broadcast(broadcast&& o) noexcept : state_(std::exchange(o.state_, nullptr)) {}
   broadcast& operator=(broadcast o) noexcept {
@@ -184,10 +176,7 @@ public:
 
   // Receives what is sent from now on. Errors: bad_alloc.
   broadcast_receiver<T> subscribe() const { return broadcast_receiver<T>(at()); }
-  std::size_t subscribers() const {
-    detail::locked_scope const g(at().lock_);
-    return at().count_;
-  }
+  std::size_t subscribers() const { return at().core.subscribers(); }
   // Nothing can be sent any more; subscribers get what is there, then the end.
   void close() const { at().close(); }
 
@@ -211,7 +200,7 @@ public:
       {
         detail::waiter_ring woken;
         {
-          detail::locked_scope const g(state_.lock_);
+          detail::locked_scope const g(state_.core.lock());
           if (!take_now(woken)) {
             enlist_now();
             h = nullptr;
@@ -225,21 +214,18 @@ public:
     bool await_resume() const noexcept { return this->status == send_status::sent; }
 
   protected:   // for a branch of a select
-    detail::spin_lock<>& its_lock() noexcept { return state_.lock_; }
+    detail::spin_lock<>& its_lock() noexcept { return state_.core.lock(); }
     bool take_now(detail::waiter_ring& woken) noexcept {
-      this->status = state_.send_locked(this->message, dropped_, woken);
+      this->status = state_.core.send_locked(this->message, dropped_, woken);
       return this->status != send_status::full;
     }
-    void enlist_now() noexcept {
-      this->status = send_status::closed;   // unless somebody lets it in
-      state_.senders_.push_back(*this);
-    }
+    void enlist_now() noexcept { state_.core.enlist_sender_locked(*this); }
 
   private:
     std::optional<detail::shared_cell<T>> dropped_;   // destroyed without the lock
     static bool withdraw(detail::operation& op) noexcept {
       auto& self = static_cast<awaiter&>(static_cast<detail::waiter&>(static_cast<detail::waiter_links&>(op)));
-      return detail::withdraw_waiter(self.state_.lock_, self.state_.senders_, self);
+      return self.state_.core.withdraw_sender(self);
     }
     static constexpr detail::operation_kind kind{"send", withdraw};
     state& state_;
@@ -254,8 +240,8 @@ public:
     std::optional<detail::shared_cell<T>> dropped;
     send_status s;
     {
-      detail::locked_scope const g(at().lock_);
-      s = at().send_locked(cell, dropped, woken);
+      detail::locked_scope const g(at().core.lock());
+      s = at().core.send_locked(cell, dropped, woken);
     }
     detail::wake(std::move(woken));
     return s;

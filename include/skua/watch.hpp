@@ -5,12 +5,15 @@
 //     skua::spawn_detached(serve, current.subscribe());       // while (co_await rx.changed()) apply(rx.get());
 //     current.set(load());
 //
-// A value, its version and those who wait for another version, under one lock. Intermediate values may be passed over; the last one never is.
+// detail/watch_core.hpp has the protocol. Intermediate values may be passed over; the last one never is.
 #pragma once
-#include "broadcast.hpp"
+#include "channel.hpp"
+#include "detail/handle_counts.hpp"
+#include "detail/shared_cell.hpp"
+#include "detail/waiter.hpp"
+#include "detail/watch_core.hpp"
 #include "task.hpp"
 #include "this_task.hpp"
-#include <atomic>
 #include <coroutine>
 #include <cstdint>
 #include <optional>
@@ -21,67 +24,34 @@ namespace skua {
 namespace detail {
 
 template <class T>
-class watch_state {
-public:
+struct watch_state {
   using cell = shared_cell<T>;
-  explicit watch_state(cell&& v) noexcept : value_(std::in_place, std::move(v)) {}
+  watch_core<runtime_waiting, cell> core;
+  handle_counts<real_sync> handles;
 
-  bool set(cell v) noexcept {
+  explicit watch_state(cell&& v) noexcept : core(std::move(v)) {}
+  void set(cell v) noexcept {
     std::optional<cell> old;   // destroyed without the lock
     waiter_ring woken;
-    {
-      locked_scope const g(lock_);
-      if (closed_) return false;
-      move_cell(value_, old);
-      value_.emplace(std::move(v));
-      ++version_;
-      woken.append(waiting_.take_all());
-    }
+    core.set(std::move(v), old, woken);
     wake(std::move(woken));
-    return true;
   }
-  T get(std::uint64_t* version) const {
+  T get(watch_view<real_sync>* by) {
     std::optional<cell> copy;
-    {
-      locked_scope const g(lock_);
-      copy.emplace(*value_);
-      if (version != nullptr) *version = version_;
-    }
+    core.get(copy, by);
     return out_of_shared_cell<T>(std::move(*copy));
   }
-  void close() noexcept {
-    references_.fetch_add(1, std::memory_order_relaxed);
-    waiter_ring woken;
-    {
-      locked_scope const g(lock_);
-      closed_ = true;
-      woken.append(waiting_.take_all());
-    }
-    wake(std::move(woken));
-    release();
-  }
-  // relaxed: who copies has one. acq_rel: what was done through other handles happens before the end.
-  void add_sender() noexcept {
-    add_receiver();
-    senders_.fetch_add(1, std::memory_order_relaxed);
-  }
   void drop_sender() noexcept {
-    if (senders_.fetch_sub(1, std::memory_order_acq_rel) == 1) close();
-    release();
+    if (handles.drop_sender()) {
+      waiter_ring woken;
+      core.close(woken);
+      wake(std::move(woken));
+    }
+    drop();
   }
-  void add_receiver() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-  void release() noexcept {
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  void drop() noexcept {
+    if (handles.drop()) delete this;
   }
-
-  mutable spin_lock<> lock_;
-  bool closed_ = false;
-  std::uint64_t version_ = 1;
-  wait_list waiting_;
-
-private:
-  std::optional<cell> value_;
-  std::atomic<std::uint32_t> references_{0}, senders_{0};
 };
 
 } // namespace detail
@@ -99,26 +69,28 @@ class watch_receiver {
 public:
   using value_type = T;
   watch_receiver() noexcept = default;
-  watch_receiver(watch_receiver const& o) noexcept : state_(o.state_), seen_(o.seen_) {
-    if (state_ != nullptr) state_->add_receiver();
+  watch_receiver(watch_receiver const& o) noexcept : state_(o.state_) {
+    view_.seen = o.view_.seen;
+    if (state_ != nullptr) state_->handles.add();
   }
-  watch_receiver(watch_receiver&& o) noexcept : seen_(o.seen_) {
+  watch_receiver(watch_receiver&& o) noexcept {
     o.check_unused();
+    view_.seen = o.view_.seen;
     state_ = std::exchange(o.state_, nullptr);
   }
   watch_receiver& operator=(watch_receiver o) noexcept {
     check_unused();
     std::swap(state_, o.state_);
-    std::swap(seen_, o.seen_);
+    std::swap(view_.seen, o.view_.seen);
     return *this;
   }
   ~watch_receiver() {
     check_unused();
-    if (state_ != nullptr) state_->release();
+    if (state_ != nullptr) state_->drop();
   }
 
   // A copy of the latest value, which counts as seen. Errors: what copying T throws.
-  T get() { return at().get(&seen_); }
+  T get() { return at().get(&view_); }
   // The same, but it does not count as seen.
   T peek() const { return at().get(nullptr); }
 
@@ -133,32 +105,20 @@ public:
     static constexpr bool gives_out = false;
     parts_type parts() const noexcept { return {receiver_}; }
     explicit awaiter(parts_type p) noexcept : base(this_kind), receiver_(p.of) {}
-    bool await_resume() const noexcept {
-      state& s = *receiver_.state_;   // the receiver keeps it
-      detail::locked_scope const g(s.lock_);
-      receiver_.awaited_at_ = 0;
-      return std::exchange(receiver_.seen_, s.version_) != s.version_;
-    }
+    bool await_resume() const noexcept { return core().come_back(receiver_.view_); }   // the receiver keeps it
 
   protected:
-    // Who is in the list waits for another version than this one: set() and close() take everybody out.
-    void enlist_now() noexcept {
-      receiver_.awaited_at_ = receiver_.state_->version_;
-      list().push_back(*this);
-    }
+    void enlist_now() noexcept { core().enlist_locked(receiver_.view_, *this); }
 
   private:
     friend base;
     static bool withdraw(detail::operation& op) noexcept {
       awaiter& self = base::from(op);
-      detail::locked_scope const g(self.lock());
-      if (!self.list().withdraw(self)) return false;
-      self.receiver_.awaited_at_ = 0;
-      return true;
+      return self.core().withdraw(self.receiver_.view_, self);
     }
-    detail::spin_lock<>& lock() noexcept { return receiver_.state_->lock_; }
-    detail::wait_list& list() noexcept { return receiver_.state_->waiting_; }
-    bool take() noexcept { return receiver_.state_->version_ != receiver_.seen_ || receiver_.state_->closed_; }
+    auto& core() const noexcept { return receiver_.state_->core; }
+    detail::spin_lock<>& lock() noexcept { return core().lock(); }
+    bool take() noexcept { return core().changed_locked(receiver_.view_); }
     static constexpr detail::operation_kind this_kind{"watch", withdraw};
     watch_receiver& receiver_;
   };
@@ -182,20 +142,21 @@ public:
 
 private:
   friend class watch<T>;
-  watch_receiver(state& s, std::uint64_t seen) noexcept : state_(&s), seen_(seen) { s.add_receiver(); }
+  explicit watch_receiver(state& s) noexcept : state_(&s) {
+    s.handles.add();
+    s.core.subscribe(view_);
+  }
   state& at() const {
     if (state_ == nullptr) detail::channel_misused();
     return *state_;
   }
   void check_unused() noexcept {
-    std::uint64_t const at = std::exchange(awaited_at_, 0);
+    std::uint64_t const at = std::exchange(view_.awaited_at, 0);
     if (at == 0) [[likely]] return;
-    detail::locked_scope const g(state_->lock_);
-    SKUA_CHECK(at != state_->version_ || state_->closed_, "a watch_receiver was destroyed, moved or assigned to while a task waits at it");
+    SKUA_CHECK(!state_->core.waits(at), "a watch_receiver was destroyed, moved or assigned to while a task waits at it");
   }
   state* state_ = nullptr;
-  std::uint64_t seen_ = 0;
-  std::uint64_t awaited_at_ = 0;   // under the lock: the version at which a changed() was put into the list; 0: none, or it has come back
+  detail::watch_view<detail::real_sync> view_;
 };
 
 // The side that sets: a handle on shared state. When the last copy is gone, receivers are told.
@@ -209,9 +170,9 @@ class watch {
 
 public:
   using value_type = T;
-  explicit watch(T initial) : state_(new state(detail::to_shared_cell<T>(std::move(initial)))) { state_->add_sender(); }
+  explicit watch(T initial) : state_(new state(detail::to_shared_cell<T>(std::move(initial)))) { state_->handles.add_sender(); }
   watch(watch const& o) noexcept : state_(o.state_) {
-    if (state_ != nullptr) state_->add_sender();
+    if (state_ != nullptr) state_->handles.add_sender();
   }
   watch(watch&& o) noexcept : state_(std::exchange(o.state_, nullptr)) {}
   watch& operator=(watch o) noexcept {
@@ -223,13 +184,10 @@ public:
   }
 
   // Replaces the value and wakes everybody who waits for a change. Errors: bad_alloc, what T's move throws: then nothing has changed.
-  void set(T v) const { (void)at().set(detail::to_shared_cell<T>(std::move(v))); }
+  void set(T v) const { at().set(detail::to_shared_cell<T>(std::move(v))); }
   T get() const { return at().get(nullptr); }
   // A receiver that has seen the value of now.
-  watch_receiver<T> subscribe() const {
-    detail::locked_scope const g(at().lock_);
-    return watch_receiver<T>(at(), at().version_);
-  }
+  watch_receiver<T> subscribe() const { return watch_receiver<T>(at()); }
 
 private:
   state& at() const {

@@ -27,6 +27,7 @@
 // for it comes back. `senders` and `receivers` count handles: the last sender closes, the last receiver closes and discards.
 #pragma once
 #include "channel_buffer.hpp"
+#include "send_status.hpp"
 #include "task_header.hpp"
 #include "waiter.hpp"
 #include <atomic>
@@ -35,16 +36,6 @@
 #include <optional>
 #include <type_traits>
 #include <utility>
-
-namespace skua {
-
-enum class send_status : unsigned char {
-  sent,
-  full,     // try_send: no room, and nobody waits for a message
-  closed    // it will never be sent
-};
-
-} // namespace skua
 
 namespace skua::detail {
 
