@@ -57,6 +57,14 @@ public:
     if (what > 0) on_signal(what);
   }
 
+  // Nothing is left to be ended earlier. A signal that was caught since the last look goes into the report; one that was caught after another has
+  // nothing left to do, too. The next one acts as if we were not there.
+  void end() {
+    watch_.release();
+    for (int what; (what = watch_.wait(clock::time_point::min())) != signal_watch::timed_out;)
+      if (what > 0 && first_ == 0) first_ = what;
+  }
+
 private:
   void on_signal(int signal) {
     if (first_ == 0) {
@@ -133,7 +141,7 @@ run_report run_until_signal(task<int> main_task, std::vector<int> const& signals
     report.survivors = std::move(last.survivors);
     report.blocking = std::move(last.blocking);
   }
-  watch.release();   // from here on nobody looks: the next signal acts as if we were not there
+  c.end();
   report.signal = c.first_signal();
   report.status = status_of(handle, report.signal != 0);
   return report;

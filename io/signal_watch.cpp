@@ -28,6 +28,14 @@ constinit std::array<watcher, most_signals> watchers{};
 constinit std::atomic<int> handlers{0};   // that are inside
 static_assert(std::atomic<int>::is_always_lock_free, "a handler may use it");
 
+void on_signal(int signal);
+
+// Not if it is ours, put back by somebody who found it while we were there: it would be raised for ever.
+void raise_for_former_handling(int signal) {
+  struct sigaction now = {};
+  if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != on_signal) ::raise(signal);   // comes when this handler, which blocks all, has returned
+}
+
 void on_signal(int signal) {
   int const kept = errno;
   handlers.fetch_add(1, std::memory_order_seq_cst);   // before the load: see the file comment
@@ -35,6 +43,8 @@ void on_signal(int signal) {
     auto const number = static_cast<unsigned char>(signal);
     // A full pipe: there are thousands of signals that nobody has looked at yet.
     [[maybe_unused]] ssize_t const n = ::write(fd, &number, 1);
+  } else {
+    raise_for_former_handling(signal);
   }
   handlers.fetch_sub(1, std::memory_order_release);   // pairs with the load in release()
   errno = kept;

@@ -7,7 +7,8 @@
 // watchers[signal]    -1 -> fd   constructor, CAS: one watch a signal
 //                     fd -> -1   release(), which then waits until no handler is inside (`handlers`); only afterwards is the pipe closed: no
 //                                handler writes to a descriptor that has become somebody else's. seq_cst on both: a handler counts itself,
-//                                then reads the descriptor; release() clears the descriptor, then reads the count.
+//                                then reads the descriptor; release() clears the descriptor, then reads the count. A handler that the kernel
+//                                had begun, and that finds no descriptor, raises the signal again, for its former handling: none is swallowed.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -30,7 +31,7 @@ public:
   // Any thread: a wait() under way, or the next one, returns `told` when no signal is left. Once, for any number of calls before it.
   void tell() noexcept;
 
-  // The former handling of the signals is back, and later signals are not seen. Idempotent.
+  // The former handling of the signals is back, and later signals are not seen; wait() still returns those that were caught before. Idempotent.
   void release() noexcept;
 
 private:

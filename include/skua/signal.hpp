@@ -30,13 +30,14 @@ struct run_report {
 //     then            when no task is left, or the grace period is over, the rest is stopped, and joined.
 //     second signal   the grace period is over at once.
 //     third signal    acts as it would have without this function: as a rule it kills the process, even if a task cannot be stopped.
-// A main task that ends by itself ends the run as in run(): the tasks that are left are stopped and joined.
+// A main task that ends by itself ends the run as in run(): the tasks that are left are stopped and joined. A signal that comes then is reported, and
+// changes nothing else, nor does a second one: everything is being stopped already. A third one, and any after options::shutdown_grace, acts as without us.
 //
 // Only the signals given are handled, only while it runs, and their former handling is restored afterwards (S25). Whatever thread takes the signal:
 // no user code runs in the handler. They are unblocked in the calling thread.
 // Thread safety: a thread that is no worker; a signal can be watched by one run at a time.
-// Errors: what the main task throws, when all tasks have ended; what runtime's constructor throws; usage_error for a signal that another run
-// watches; system_error for one that cannot be caught (SIGKILL). Nothing has run then.
+// Errors: what the main task throws, when all tasks have ended (there is no report then of a signal); what runtime's constructor throws; usage_error for a
+// signal that another run watches; system_error for one that cannot be caught (SIGKILL). Nothing has run then.
 //
 //     int main() { return skua::run_until_signal(serve(8080)).exit_status(); }
 run_report run_until_signal(task<int> main_task, std::vector<int> const& signals = {SIGINT, SIGTERM},

@@ -13,6 +13,7 @@
 #include <semaphore>
 #include <sys/resource.h>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 #include <unistd.h>
 
@@ -150,6 +151,39 @@ TEST(RunUntilSignal, names_the_blocking_work_that_was_abandoned) {
   ASSERT_EQ(report.blocking.size(), 1u);
   EXPECT_TRUE(report.blocking[0].abandoned);
   EXPECT_EQ(report.exit_status(), 128 + SIGTERM);
+}
+
+TEST(RunUntilSignal, a_main_task_that_would_not_stop_was_spawned_on_the_users_line) {
+  auto const line = std::source_location::current().line() + 1;
+  auto const report = skua::run_until_signal(block_until_the_report(), {SIGTERM}, 10ms, {.workers = 2, .shutdown_grace = 20ms});
+  ASSERT_EQ(report.survivors.size(), 1u);
+  EXPECT_EQ(report.survivors[0].spawned_at.line(), line);
+  EXPECT_NE(std::string_view(report.survivors[0].spawned_at.file_name()).find("run_until_signal_test.cpp"), std::string_view::npos);
+}
+
+// The main task has ended by itself, and the rest is being stopped, when a task that does not stop raises the signal. It comes while it is watched, and the
+// report has it, or afterwards, and its former handling has it.
+TEST(RunUntilSignal, reports_a_signal_that_comes_when_all_is_being_stopped_anyway) {
+  static std::atomic<int> passed_on;
+  struct sigaction mine = {}, before;
+  mine.sa_handler = [](int) { ++passed_on; };
+  sigaction(SIGUSR1, &mine, &before);
+  testing::internal::CaptureStderr();   // the task is named there, round by round
+  for (int round = 0; round != 300; ++round) {
+    passed_on = 0;
+    auto const report = skua::run_until_signal([]() -> task<int> {
+      skua::spawn_detached([]() -> task<> {
+        while (!skua::this_task::stop_requested()) std::this_thread::yield();
+        raise_here(SIGUSR1);
+        co_return;
+      });
+      co_return 3;
+    }(), {SIGUSR1}, 1s, {.workers = 2, .shutdown_grace = 0ms});
+    EXPECT_EQ(report.signal, passed_on == 0 ? SIGUSR1 : 0);
+    EXPECT_EQ(report.status, 3);
+  }
+  (void)testing::internal::GetCapturedStderr();
+  sigaction(SIGUSR1, &before, nullptr);
 }
 
 // S25
