@@ -145,7 +145,7 @@ void epoll_driver::wait(std::uint64_t timeout_ns, ready_list& out) noexcept {
   if (fetched_.load(std::memory_order_relaxed) == most) [[unlikely]] fit_batch(most, now);
   fetched_.store(n, std::memory_order_relaxed);
   polled_ns_.store(now, std::memory_order_relaxed);
-  if (now + settings_.bound_ns / 2 > watch_until_ns_.load(std::memory_order_relaxed)) [[unlikely]] put_off_watch(now);
+  if (now + longest_batch_ns() > watch_until_ns_.load(std::memory_order_relaxed)) [[unlikely]] put_off_watch(now);
 }
 
 // The last batch was full, and is done. (Once the poll is overdue, every event wakes the I/O thread, on a core that the worker needs. Echo with 1000
@@ -153,7 +153,7 @@ void epoll_driver::wait(std::uint64_t timeout_ns, ready_list& out) noexcept {
 void epoll_driver::fit_batch(int size, std::uint64_t now_ns) noexcept {
   std::uint64_t const polled = polled_ns_.load(std::memory_order_relaxed);   // later than now, if the I/O thread has just harvested: then nothing is known
   if (polled >= now_ns) return;
-  std::uint64_t const fits = static_cast<std::uint64_t>(size) * (settings_.bound_ns / 2) / (now_ns - polled);
+  std::uint64_t const fits = static_cast<std::uint64_t>(size) * longest_batch_ns() / (now_ns - polled);
   batch_.store(static_cast<int>(std::clamp<std::uint64_t>(fits, least_events, most_events)), std::memory_order_relaxed);
 }
 
