@@ -141,19 +141,19 @@ int epoll_driver::harvest(std::uint64_t timeout_ns, ready_list& out, bool consum
 
 void epoll_driver::wait(std::uint64_t timeout_ns, ready_list& out) noexcept {
   int const most = batch_.load(std::memory_order_relaxed), n = harvest(timeout_ns, out, true, most);
-  std::uint64_t const now = now_ns();
-  if (fetched_.load(std::memory_order_relaxed) == most) [[unlikely]] fit_batch(most, now);
+  std::uint64_t const now = now_ns(), before = polled_ns_.load(std::memory_order_relaxed);
+  std::uint64_t const gap = now > before ? now - before : 0;   // before: later than now, if the I/O thread has just harvested
+  if (fetched_.load(std::memory_order_relaxed) == most && gap != 0) [[unlikely]] fit_batch(most, gap);
   fetched_.store(n, std::memory_order_relaxed);
   polled_ns_.store(now, std::memory_order_relaxed);
-  if (now + longest_batch_ns() > watch_until_ns_.load(std::memory_order_relaxed)) [[unlikely]] put_off_watch(now);
+  std::uint64_t const next = std::max(settings_.bound_ns / 4, gap + gap / 2);   // the next poll is to be expected by then
+  if (now + next > watch_until_ns_.load(std::memory_order_relaxed)) [[unlikely]] put_off_watch(now);
 }
 
-// The last batch was full, and is done. (Once the poll is overdue, every event wakes the I/O thread, on a core that the worker needs. Echo with 1000
+// The last batch was full, and took `gap`. (Once the poll is overdue, every event wakes the I/O thread, on a core that the worker needs. Echo with 1000
 // connections, 8 us a request, on one core: 0.95 of the CPU time; 4 pairs of runs, 0.89 to 1.00.)
-void epoll_driver::fit_batch(int size, std::uint64_t now_ns) noexcept {
-  std::uint64_t const polled = polled_ns_.load(std::memory_order_relaxed);   // later than now, if the I/O thread has just harvested: then nothing is known
-  if (polled >= now_ns) return;
-  std::uint64_t const fits = static_cast<std::uint64_t>(size) * longest_batch_ns() / (now_ns - polled);
+void epoll_driver::fit_batch(int size, std::uint64_t gap_ns) noexcept {
+  std::uint64_t const fits = static_cast<std::uint64_t>(size) * longest_batch_ns() / gap_ns;
   batch_.store(static_cast<int>(std::clamp<std::uint64_t>(fits, least_events, most_events)), std::memory_order_relaxed);
 }
 

@@ -15,8 +15,8 @@
 //                 deep -> entering                                    role_released(), CAS; then it wakes the thread
 //               It is the futex that the thread sleeps on when it is deep.
 //   watch_fd_   a timerfd that is in no set: the I/O thread, when it is cool, blocks in a read of it. watch_until_ns_: what it is set to, forever_ns while
-//               nobody watches. A worker that polls puts it off when less than longest_batch_ns() is left: as long as workers poll, the
-//               thread is not woken, and that costs a system call every eighth of a millisecond at most. (Waking every `bound` to see
+//               nobody watches. A worker that polls puts it off when it may fire before the next poll, or a quarter of the bound is left:
+//               as long as workers poll, the thread is not woken, and that costs a system call every 375 us, or a poll. (Waking every `bound` to see
 //               whether somebody has polled took 3 % of a core.) When it is put off late, by a worker that lost its processor, a pause ends early: harmless.
 //   kick_fd_    an eventfd, level-triggered: it stays until it is consumed, and only the holder of the role consumes it. The I/O thread never does.
 //   timer_fd_   a timerfd, edge-triggered: the alarm. Never read: setting it clears it.
@@ -102,9 +102,7 @@ public:
 
 private:
   static constexpr int most_events = 64;     // fetched at once: each completes two operations at most, and the rest of a ready_list is for timers
-  // What a worker's batch of events may take. At every poll the watch has at least that long to go, so full batches do not end with the I/O thread's
-  // wake-up; the rest of the bound is for a batch that takes longer than the last one. (Half of the bound for both: 390 switches/s of the I/O thread
-  // with 1000 connections, now 15 to 100; 0.96 to 1.00 of the CPU time, five runs on a loaded and a quiet host.)
+  // What a worker's batch of events may take; the rest of the bound is for one that takes longer than the last one.
   std::uint64_t longest_batch_ns() const noexcept { return settings_.bound_ns / 4 * 3; }
   static constexpr int least_events = 8;     // of a batch that is made to fit into the bound. A guess: fewer, and the system call counts
   static constexpr unsigned most_sources = 8;
@@ -114,7 +112,7 @@ private:
                                  source_data = first_special + 2;
 
   void put_off_watch(std::uint64_t now_ns) noexcept;
-  void fit_batch(int size, std::uint64_t now_ns) noexcept;
+  void fit_batch(int size, std::uint64_t gap_ns) noexcept;
   int harvest(std::uint64_t timeout_ns, ready_list& out, bool consume_kick, int most) noexcept;
   int fetch(std::uint64_t timeout_ns, ::epoll_event* events, int most) noexcept;
   void close_all() noexcept;
