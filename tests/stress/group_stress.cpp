@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // "Stop everywhere" for scopes: random trees of task groups, whose tasks spawn into their own group and into those around it, with limits, shields, clean-ups,
 // timeouts, deadlines, stop tokens, and bodies and tasks that fail, wait for each other, or stop their group. Each tree is stopped at a random one of its
-// suspension points: by the branch that is there, by a foreign thread, or by the task that waits for it. Then: no task outlived its group; every clean-up ran
+// suspension points (stress_trees.hpp). Then: no task outlived its group; every clean-up ran
 // as often as it began to apply; every value and every frame is destroyed exactly once; no task is left, and no stop request is counted as under way.
 //
 // usage: group_stress [--seconds S] [--seed N] [--workers N] [--backend NAME] [--rounds N]
@@ -17,17 +17,10 @@
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
 #include "skua/when_all_settled.hpp"
-#include "tests/support/stress_rounds.hpp"
-#include <condition_variable>
-#include <deque>
-#include <functional>
-#include <iostream>
+#include "tests/support/stress_trees.hpp"
 #include <memory>
-#include <mutex>
 #include <ranges>
-#include <sstream>
 #include <stdexcept>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -37,87 +30,10 @@ using namespace skua_test;
 using skua::task;
 using skua::task_group;
 
-std::atomic<long> live_frames{0}, live_values{0};
-struct frame_guard {
-  frame_guard() { live_frames.fetch_add(1, std::memory_order_relaxed); }
-  frame_guard(frame_guard const&) = delete;
-  ~frame_guard() { live_frames.fetch_sub(1, std::memory_order_release); }
-};
-class value {
-public:
-  explicit value(std::uint64_t of) : p_(std::make_unique<std::uint64_t>(of)) { live_values.fetch_add(1, std::memory_order_relaxed); }
-  value(value&& o) noexcept = default;
-  value& operator=(value&&) = delete;
-  ~value() {
-    if (!p_) return;
-    *p_ = 0;
-    live_values.fetch_sub(1, std::memory_order_relaxed);
-  }
-  void must_be_of(std::uint64_t node) const { STRESS_CHECK(p_ && *p_ == node); }
-
-private:
-  std::unique_ptr<std::uint64_t> p_;
-};
-
 struct totals {
-  std::atomic<std::uint64_t> stopped{0}, finished{0}, failed{0}, points{0}, groups{0}, children{0}, refused{0}, cleaned{0};
+  counter groups, children, refused, cleaned;
 };
 totals total;
-void count(std::atomic<std::uint64_t>& n) { n.fetch_add(1, std::memory_order_relaxed); }
-
-// Does what it is given, one after the other.
-class foreign_thread {
-public:
-  foreign_thread() : thread_([this] { run(); }) {}
-  ~foreign_thread() {
-    post(nullptr);
-    thread_.join();
-  }
-  void post(std::function<void()> f) {
-    {
-      std::lock_guard const lock(mutex_);
-      work_.push_back(std::move(f));
-    }
-    changed_.notify_one();
-  }
-
-private:
-  void run() {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return !work_.empty(); });
-      std::function<void()> const f = std::move(work_.front());
-      work_.pop_front();
-      lock.unlock();
-      if (!f) return;
-      f();
-    }
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> work_;
-  std::thread thread_;
-};
-foreign_thread* requester;
-
-// ---------------------------------------------------------------------------------------------- one tree
-
-struct control {
-  std::atomic<int> countdown{0};
-  bool by_thread = false;
-  std::atomic<bool> asked{false};
-  std::atomic<skua::join_handle<value> const*> target{nullptr};
-};
-void point(control& c) {
-  count(total.points);
-  if (c.countdown.fetch_sub(1, std::memory_order_relaxed) != 1) return;
-  if (!c.by_thread) return c.target.load()->request_stop();
-  c.asked = true;
-  requester->post([&c] {
-    c.target.load()->request_stop();
-    c.asked = false;
-  });
-}
 
 // Of one group: what must be gone when it has ended. Lies in the block around it.
 struct ledger {
@@ -166,7 +82,7 @@ task<value> child(control& c, task_group& g, ledger& l, std::uint64_t seed, int 
   if (r.one_in(3)) {
     std::uint64_t const s = r.next();
     g.spawn(child, std::ref(c), std::ref(g), std::ref(l), s, depth - 1, entry(l));   // a sibling; dropped
-    count(total.children);
+    total.children.add();
   }
   if (r.one_in(20)) g.request_stop();
   if (depth > 0 && r.one_in(2)) (co_await node(c, seed, depth - 1)).must_be_of(seed);
@@ -178,7 +94,7 @@ task<value> child(control& c, task_group& g, ledger& l, std::uint64_t seed, int 
 
 task<> grouped(control& c, rng& r, int depth) {
   frame_guard const f;
-  count(total.groups);
+  total.groups.add();
   ledger l;
   skua::task_group_options o;
   if (r.one_in(3)) o.on_error = skua::on_error::collect;
@@ -193,7 +109,7 @@ task<> grouped(control& c, rng& r, int depth) {
         if (r.one_in(5)) co_await g.room();
         seeds.push_back(r.next());
         handles.push_back(g.spawn(child, std::ref(c), std::ref(g), std::ref(l), seeds.back(), depth, entry(l)));
-        count(total.children);
+        total.children.add();
         point(c);
       }
       if (r.one_in(4)) co_await waits(c, r);
@@ -208,14 +124,14 @@ task<> grouped(control& c, rng& r, int depth) {
         try {
           (co_await handles[i]).must_be_of(seeds[i]);
         } catch (skua::task_stopped const&) {
-          count(total.refused);
+          total.refused.add();
         }
       }
       if (r.one_in(4)) co_await g.join();
       if (r.one_in(20)) throw std::runtime_error("body");
     });
   } catch (skua::task_group_error const&) {
-    count(total.failed);
+    of_trees.failed.add();
   }
 }
 
@@ -231,7 +147,7 @@ task<> cleaned(control& c, rng& r, int depth) {
   auto cleanup = [&]() -> task<> {
     frame_guard const g;
     ++applied;
-    count(total.cleaned);
+    total.cleaned.add();
     STRESS_CHECK(!skua::this_task::stop_requested());
     for (unsigned n = mine.below(3); n != 0; --n) co_await skua::this_task::yield();
   };
@@ -355,91 +271,10 @@ task<value> node(control& c, std::uint64_t seed, int depth) {
   co_return value(seed);
 }
 
-// ---------------------------------------------------------------------------------------------- rounds
-
-constexpr std::size_t trees = 16;
-struct round_of_trees {
-  control controls[trees];
-  skua::join_handle<value> handles[trees];
-};
-
-task<value> tree(control& c, std::uint64_t seed) {
-  frame_guard const g;
-  while (c.target.load() == nullptr) co_await skua::this_task::yield();
-  value v = co_await node(c, seed, 3);
-  co_return v;
-}
-
-task<> play(round_of_trees& all, std::uint64_t seed) {
-  rng r{seed};
-  std::uint64_t seeds[trees];
-  for (std::size_t i = 0; i < trees; ++i) {
-    control& c = all.controls[i];
-    constexpr unsigned lengths[] = {4, 12, 40, 120, 120};
-    c.countdown = static_cast<int>(1 + r.below(lengths[r.below(5)]));
-    c.by_thread = r.one_in(2);
-    seeds[i] = r.next();
-    all.handles[i] = skua::spawn(tree, std::ref(c), seeds[i]);
-    c.target = &all.handles[i];
-  }
-  for (std::size_t i = 0; i < trees; ++i) {
-    skua::join_handle<value>& h = all.handles[i];
-    // A tree that waits for ever before its countdown has run down is stopped from here, sooner or later.
-    for (int n = 0; n < 40 && !h.done(); ++n) co_await skua::this_task::yield();
-    h.request_stop();
-    try {
-      (co_await h).must_be_of(seeds[i]);
-      count(total.finished);
-    } catch (skua::task_stopped const&) {
-      count(total.stopped);
-    } catch (std::exception const&) {
-      count(total.failed);
-    }
-  }
-}
-
-// Every other round somebody looks at the tasks meanwhile, which must change nothing.
-void wait_until(skua::runtime const& rt, char const* what, auto condition) {
-  auto const limit = std::chrono::steady_clock::now() + 60s;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > limit) {
-      rt.dump(std::cout);
-      std::printf("%ld frames, %ld values, %lld stops under way\n", live_frames.load(), live_values.load(),
-                  static_cast<long long>(skua::detail::attention_count.count.load()));
-      stress_failed(what, __FILE__, __LINE__);
-    }
-    if (std::ostringstream out; seed_of_round % 2 == 0) rt.dump(out);
-    std::this_thread::yield();
-  }
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
-  stress_options const o(argc, argv);
-  std::uint64_t rounds = 0;
-  {
-    foreign_thread q;
-    requester = &q;
-    skua::runtime rt({.workers = o.workers, .backend = o.backend, .on_unhandled_failure = [](skua::failure const&) {}});
-    for (; o.go_on(rounds); ++rounds) {
-      std::uint64_t const seed = o.seed + rounds;
-      seed_of_round = seed;
-      auto all = std::make_unique<round_of_trees>();
-      auto h = rt.spawn(play, std::ref(*all), seed);
-      wait_until(rt, "a round ends", [&] { return h.done(); });
-      rt.block_on([](auto g) -> task<> { co_await g; }, std::move(h));
-      wait_until(rt, "all tasks end", [&] { return rt.metrics().live_tasks == 0; });
-      for (auto& one : all->controls) wait_until(rt, "the requester lets go", [&] { return !one.asked; });
-      all.reset();
-      wait_until(rt, "frames and values die", [] { return live_frames == 0 && live_values == 0; });
-    }
-  }
-  check_nothing_is_left();
-  auto const n = [](std::atomic<std::uint64_t> const& a) { return static_cast<unsigned long long>(a.load()); };
-  std::printf("ok: %llu rounds of %zu trees: %llu stopped, %llu finished, %llu failed; %llu points, %llu groups, %llu children, "
-              "%llu awaited a stopped one, %llu cleaned up\n",
-              static_cast<unsigned long long>(rounds), trees, n(total.stopped), n(total.finished), n(total.failed), n(total.points), n(total.groups),
-              n(total.children), n(total.refused), n(total.cleaned));
-  return 0;
+  stop_trees(stress_options(argc, argv), 16, node);
+  std::printf("; %llu groups, %llu children, %llu awaited a stopped one, %llu cleaned up\n", total.groups.get(), total.children.get(), total.refused.get(),
+              total.cleaned.get());
 }

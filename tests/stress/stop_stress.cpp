@@ -10,16 +10,9 @@
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
 #include "skua/when_any.hpp"
-#include "tests/support/stress_rounds.hpp"
-#include <condition_variable>
-#include <deque>
-#include <functional>
-#include <iostream>
+#include "tests/support/stress_trees.hpp"
 #include <memory>
-#include <mutex>
-#include <sstream>
 #include <stdexcept>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -28,100 +21,18 @@ using namespace std::chrono_literals;
 using namespace skua_test;
 using skua::task;
 
-// ---------------------------------------------------------------------------------------------- what is counted
-
-std::atomic<long> live_frames{0}, live_values{0};
-struct frame_guard {
-  frame_guard() { live_frames.fetch_add(1, std::memory_order_relaxed); }
-  frame_guard(frame_guard const&) = delete;
-  ~frame_guard() { live_frames.fetch_sub(1, std::memory_order_release); }
-};
-// A value with an owner, like an accepted socket. It says whose it is.
-class value {
-public:
-  explicit value(std::uint64_t of) : p_(std::make_unique<std::uint64_t>(of)) { live_values.fetch_add(1, std::memory_order_relaxed); }
-  value(value&& o) noexcept = default;
-  value& operator=(value&&) = delete;
-  ~value() {
-    if (!p_) return;
-    *p_ = 0;
-    live_values.fetch_sub(1, std::memory_order_relaxed);
-  }
-  void must_be_of(std::uint64_t node) const { STRESS_CHECK(p_ && *p_ == node); }
-
-private:
-  std::unique_ptr<std::uint64_t> p_;
-};
-
 struct totals {
-  std::atomic<std::uint64_t> stopped{0}, finished{0}, failed{0}, points{0}, timed_out{0}, dropped{0};
+  counter timed_out, dropped;
 };
 totals total;
 
-// ---------------------------------------------------------------------------------------------- threads from outside
-
-// Does what it is given, one after the other.
-class foreign_thread {
-public:
-  foreign_thread() : thread_([this] { run(); }) {}
-  ~foreign_thread() {
-    post(nullptr);
-    thread_.join();
-  }
-  void post(std::function<void()> f) {
-    {
-      std::lock_guard const lock(mutex_);
-      work_.push_back(std::move(f));
-    }
-    changed_.notify_one();
-  }
-
-private:
-  void run() {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return !work_.empty(); });
-      std::function<void()> const f = std::move(work_.front());
-      work_.pop_front();
-      lock.unlock();
-      if (!f) return;
-      f();
-    }
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> work_;
-  std::thread thread_;
-};
 foreign_thread* completer;
-foreign_thread* requester;
 
 skua::future<value> from_a_foreign_thread(std::uint64_t of) {
   auto p = std::make_shared<skua::promise<value>>();
   skua::future<value> f = p->get_future();
   completer->post([p, of] { p->set_value(value(of)); });
   return f;
-}
-
-// ---------------------------------------------------------------------------------------------- one tree
-
-struct control {
-  std::atomic<int> countdown{0};
-  bool by_thread = false;
-  std::atomic<bool> asked{false};                            // a foreign thread still uses the handle
-  std::atomic<skua::join_handle<value> const*> target{nullptr};
-};
-
-// A suspension point is near.
-void point(control& c) {
-  total.points.fetch_add(1, std::memory_order_relaxed);
-  if (c.countdown.fetch_sub(1, std::memory_order_relaxed) != 1) return;
-  if (!c.by_thread) return c.target.load()->request_stop();
-  c.asked = true;
-  requester->post([&c] {
-    c.target.load()->request_stop();
-    c.asked = false;
-  });
 }
 
 task<value> node(control& c, std::uint64_t seed, int depth);
@@ -208,7 +119,7 @@ task<> limited(control& c, rng& r, int depth) {
     (co_await skua::timeout(limit, node(c, a, depth))).must_be_of(a);
   } catch (skua::timeout_error const&) {
     STRESS_CHECK(skua::clock::now() - begin >= limit);
-    total.timed_out.fetch_add(1, std::memory_order_relaxed);
+    total.timed_out.add();
   }
 }
 task<> joined(control& c, rng& r, int depth) {
@@ -218,7 +129,7 @@ task<> joined(control& c, rng& r, int depth) {
   point(c);
   if (r.one_in(4)) h.request_stop();
   if (r.one_in(4)) {   // dropped: S12
-    total.dropped.fetch_add(1, std::memory_order_relaxed);
+    total.dropped.add();
     co_return;
   }
   try {
@@ -260,94 +171,11 @@ task<value> node(control& c, std::uint64_t seed, int depth) {
   co_return value(seed);
 }
 
-// ---------------------------------------------------------------------------------------------- rounds
-
-constexpr std::size_t trees = 32;
-struct round_of_trees {
-  control controls[trees];
-  skua::join_handle<value> handles[trees];
-};
-
-task<value> tree(control& c, std::uint64_t seed) {
-  frame_guard const g;
-  while (c.target.load() == nullptr) co_await skua::this_task::yield();
-  value v = co_await node(c, seed, 3);
-  co_return v;
-}
-
-task<> play(round_of_trees& all, std::uint64_t seed) {
-  rng r{seed};
-  std::uint64_t seeds[trees];
-  for (std::size_t i = 0; i < trees; ++i) {
-    control& c = all.controls[i];
-    constexpr unsigned lengths[] = {4, 12, 40, 120, 120};
-    c.countdown = static_cast<int>(1 + r.below(lengths[r.below(5)]));
-    c.by_thread = r.one_in(2);
-    seeds[i] = r.next();
-    all.handles[i] = skua::spawn(tree, std::ref(c), seeds[i]);
-    c.target = &all.handles[i];
-  }
-  for (std::size_t i = 0; i < trees; ++i) {
-    skua::join_handle<value>& h = all.handles[i];
-    // A tree that waits for ever before its countdown has run down is stopped from here, sooner or later.
-    for (int n = 0; n < 40 && !h.done(); ++n) co_await skua::this_task::yield();
-    h.request_stop();
-    try {
-      (co_await h).must_be_of(seeds[i]);
-      ++total.finished;
-    } catch (skua::task_stopped const&) {
-      ++total.stopped;
-    } catch (std::runtime_error const&) {
-      ++total.failed;
-    } catch (skua::all_failed const&) {
-      ++total.failed;
-    }
-  }
-}
-
-// Every other round somebody looks at the tasks meanwhile, which must change nothing.
-void wait_until(skua::runtime const& rt, char const* what, auto condition) {
-  auto const limit = std::chrono::steady_clock::now() + 60s;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > limit) {
-      rt.dump(std::cout);
-      std::printf("%ld frames, %ld values, %lld stops under way\n", live_frames.load(), live_values.load(),
-                  static_cast<long long>(skua::detail::attention_count.count.load()));
-      stress_failed(what, __FILE__, __LINE__);
-    }
-    if (std::ostringstream out; seed_of_round % 2 == 0) rt.dump(out);
-    std::this_thread::yield();
-  }
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
-  stress_options const o(argc, argv);
-  std::uint64_t rounds = 0;
-  {
-    foreign_thread c, q;
-    completer = &c;
-    requester = &q;
-    skua::runtime rt({.workers = o.workers, .backend = o.backend, .on_unhandled_failure = [](skua::failure const&) {}});
-    for (; o.go_on(rounds); ++rounds) {
-      std::uint64_t const seed = o.seed + rounds;
-      seed_of_round = seed;
-      auto all = std::make_unique<round_of_trees>();
-      auto h = rt.spawn(play, std::ref(*all), seed);
-      wait_until(rt, "a round ends", [&] { return h.done(); });
-      rt.block_on([](auto g) -> task<> { co_await g; }, std::move(h));
-      wait_until(rt, "tasks that were dropped end", [&] { return rt.metrics().live_tasks == 0; });
-      wait_until(rt, "their frames and values die", [] { return live_frames == 0 && live_values == 0; });
-      for (auto& one : all->controls) wait_until(rt, "the requester lets go", [&] { return !one.asked; });
-      all.reset();
-    }
-  }
-  check_nothing_is_left();
-  std::printf("ok: %llu rounds of %zu trees: %llu stopped, %llu finished, %llu failed; %llu points, %llu timed out, %llu dropped\n",
-              static_cast<unsigned long long>(rounds), trees, static_cast<unsigned long long>(total.stopped.load()),
-              static_cast<unsigned long long>(total.finished.load()), static_cast<unsigned long long>(total.failed.load()),
-              static_cast<unsigned long long>(total.points.load()), static_cast<unsigned long long>(total.timed_out.load()),
-              static_cast<unsigned long long>(total.dropped.load()));
-  return 0;
+  foreign_thread c;
+  completer = &c;
+  stop_trees(stress_options(argc, argv), 32, node);
+  std::printf("; %llu timed out, %llu dropped\n", total.timed_out.get(), total.dropped.get());
 }

@@ -3,11 +3,9 @@
 #include "skua/branches.hpp"
 #include "skua/runtime.hpp"
 #include "skua/spawn.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/values.hpp"
-#include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -16,25 +14,11 @@ namespace {
 using namespace skua_test;
 using skua::task;
 
-class Branches : public leak_check, public testing::WithParamInterface<unsigned> {
+class Branches : public reporting_workers {
 protected:
-  ~Branches() { EXPECT_EQ(owned::alive, 0); }
-  std::vector<std::string> reported() {
-    std::lock_guard g(lock_);
-    return failures_;
-  }
-
-private:
-  std::mutex lock_;
-  std::vector<std::string> failures_;
-
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual", .on_unhandled_failure = [this](skua::failure const& f) {
-                                   std::lock_guard g(lock_);
-                                   failures_.push_back(message_of([&] { std::rethrow_exception(f.error); }));
-                                 }}};
+  ~Branches() override { EXPECT_EQ(owned::alive, 0); }
 };
-INSTANTIATE_TEST_SUITE_P(, Branches, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
+INSTANTIATE_TEST_SUITE_P(, Branches, testing::Values(1u, 2u), by_workers);
 
 task<owned> owned_after(int yields, int n) {
   co_await yield_times(yields);

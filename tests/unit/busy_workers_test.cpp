@@ -7,7 +7,7 @@
 #include "skua/this_task.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include <arpa/inet.h>
 #include <array>
 #include <atomic>
@@ -164,6 +164,6 @@ TEST_P(BusyWorkers, that_are_blocked_delay_neither_timers_nor_readiness) {
   ::close(p[1]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Workers, BusyWorkers, testing::Values(1u, 2u, 4u), [](auto const& i) { return std::to_string(i.param) + "_workers"; });
+INSTANTIATE_TEST_SUITE_P(Workers, BusyWorkers, testing::Values(1u, 2u, 4u), skua_test::by_workers);
 
 } // namespace

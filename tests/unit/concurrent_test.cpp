@@ -8,7 +8,7 @@
 #include "skua/time.hpp"
 #include "skua/when_all_settled.hpp"
 #include "skua/when_any.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
 #include <chrono>
@@ -27,11 +27,8 @@ using namespace skua_test;
 using skua::outcome;
 using skua::task;
 
-class Concurrent : public leak_check, public testing::WithParamInterface<unsigned> {
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
-};
-INSTANTIATE_TEST_SUITE_P(, Concurrent, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
+class Concurrent : public several_workers {};
+INSTANTIATE_TEST_SUITE_P(, Concurrent, testing::Values(1u, 2u), by_workers);
 
 task<int> after(std::chrono::nanoseconds t, int n) {
   co_await skua::sleep_for(t);

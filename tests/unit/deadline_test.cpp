@@ -9,7 +9,7 @@
 #include "skua/task_group.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/values.hpp"
 #include <chrono>
 #include <limits>
@@ -23,11 +23,8 @@ using namespace skua_test;
 using skua::task;
 using skua::this_task::deadline;
 
-class Deadline : public leak_check, public testing::WithParamInterface<unsigned> {
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
-};
-INSTANTIATE_TEST_SUITE_P(, Deadline, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
+class Deadline : public several_workers {};
+INSTANTIATE_TEST_SUITE_P(, Deadline, testing::Values(1u, 2u), by_workers);
 
 // ---------------------------------------------------------------------------------------------- the table
 

@@ -13,7 +13,7 @@
 #include "skua/timeout.hpp"
 #include "skua/when_all.hpp"
 #include "skua/when_any.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/values.hpp"
 #include <algorithm>
 #include <chrono>
@@ -207,7 +207,7 @@ class NestedScopes : public leak_check, public testing::WithParamInterface<unsig
 protected:
   skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual", .on_unhandled_failure = [](skua::failure const&) {}}};
 };
-INSTANTIATE_TEST_SUITE_P(, NestedScopes, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
+INSTANTIATE_TEST_SUITE_P(, NestedScopes, testing::Values(1u, 2u), by_workers);
 
 TEST_P(NestedScopes, the_one_that_caused_the_stop_throws_in_every_nesting_and_order__S8_S9_S10_S13_S14_S15) {
   int cases = 0, answers = 0;

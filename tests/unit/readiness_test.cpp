@@ -7,7 +7,7 @@
 #include "skua/this_task.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/io_test.hpp"
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -28,14 +28,7 @@ namespace {
 using namespace std::chrono_literals;
 using skua::task;
 
-class Readiness : public skua_test::leak_check {
-protected:
-  template <class F>
-  static void run(F f) {
-    skua::runtime rt{skua::options{.workers = 2}};
-    rt.block_on(std::move(f));
-  }
-};
+class Readiness : public skua_test::io_test {};
 
 struct pipe_pair {
   int read_end, write_end;

@@ -10,7 +10,7 @@
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
 #include "skua/when_any.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
@@ -30,11 +30,8 @@ using namespace skua_test;
 using skua::stop_reason;
 using skua::task;
 
-class Scope : public leak_check, public testing::WithParamInterface<unsigned> {
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
-};
-INSTANTIATE_TEST_SUITE_P(, Scope, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
+class Scope : public several_workers {};
+INSTANTIATE_TEST_SUITE_P(, Scope, testing::Values(1u, 2u), by_workers);
 
 // ---------------------------------------------------------------------------------------------- shield
 

@@ -13,7 +13,7 @@
 #include "skua/task_local.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all_settled.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/stop_everywhere.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
@@ -28,11 +28,8 @@ using namespace skua_test;
 using skua::task;
 using skua::task_group;
 
-class StopEverywhere : public leak_check, public testing::WithParamInterface<unsigned> {
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
-};
-INSTANTIATE_TEST_SUITE_P(, StopEverywhere, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
+class StopEverywhere : public several_workers {};
+INSTANTIATE_TEST_SUITE_P(, StopEverywhere, testing::Values(1u, 2u), by_workers);
 
 struct course : stop_course<int> {
   std::atomic<int> cleanups_due{0}, cleanups{0}, alive{0};

@@ -5,7 +5,7 @@
 #include "skua/shield.hpp"
 #include "skua/stop_token.hpp"
 #include "skua/time.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
@@ -21,11 +21,8 @@ using namespace skua_test;
 using skua::stop_reason;
 using skua::task;
 
-class StopToken : public leak_check, public testing::WithParamInterface<unsigned> {
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
-};
-INSTANTIATE_TEST_SUITE_P(, StopToken, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
+class StopToken : public several_workers {};
+INSTANTIATE_TEST_SUITE_P(, StopToken, testing::Values(1u, 2u), by_workers);
 
 // ---------------------------------------------------------------------------------------------- std::stop_token
 

@@ -5,7 +5,7 @@
 #include "skua/runtime.hpp"
 #include "skua/task_group.hpp"
 #include "skua/time.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
@@ -22,11 +22,8 @@ using skua::stop_reason;
 using skua::task;
 using skua::task_group;
 
-class TaskGroupStop : public leak_check, public testing::WithParamInterface<unsigned> {
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
-};
-INSTANTIATE_TEST_SUITE_P(, TaskGroupStop, testing::Values(1u, 2u, 4u), [](auto const& i) { return std::to_string(i.param) + "_workers"; });
+class TaskGroupStop : public several_workers {};
+INSTANTIATE_TEST_SUITE_P(, TaskGroupStop, testing::Values(1u, 2u, 4u), by_workers);
 
 // ---------------------------------------------------------------------------------------------- stop
 

@@ -6,7 +6,7 @@
 #include "skua/task_group.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
@@ -24,11 +24,8 @@ using skua::stop_reason;
 using skua::task;
 using skua::task_group;
 
-class TaskGroup : public leak_check, public testing::WithParamInterface<unsigned> {
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
-};
-INSTANTIATE_TEST_SUITE_P(, TaskGroup, testing::Values(1u, 2u, 4u), [](auto const& i) { return std::to_string(i.param) + "_workers"; });
+class TaskGroup : public several_workers {};
+INSTANTIATE_TEST_SUITE_P(, TaskGroup, testing::Values(1u, 2u, 4u), by_workers);
 
 std::vector<std::string> messages(skua::task_group_error const& e) {
   std::vector<std::string> all;

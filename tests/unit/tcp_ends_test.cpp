@@ -5,7 +5,7 @@
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "tests/support/forbid.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/io_test.hpp"
 #include "tests/support/tcp_pair.hpp"
 #include <algorithm>
 #include <array>
@@ -38,14 +38,7 @@ using skua::tcp_stream;
 using skua_test::connect_pair;
 using skua_test::read_all;
 
-class TcpEnds : public skua_test::leak_check {
-protected:
-  template <class F>
-  static void run(F f) {
-    skua::runtime rt{skua::options{.workers = 2}};
-    rt.block_on(std::move(f));
-  }
-};
+class TcpEnds : public skua_test::io_test {};
 
 TEST_F(TcpEnds, after_a_half_close_the_other_half_goes_on) {
   run([]() -> task<> {

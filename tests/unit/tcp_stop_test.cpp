@@ -5,7 +5,7 @@
 #include "skua/this_task.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/io_test.hpp"
 #include "tests/support/tcp_pair.hpp"
 #include <array>
 #include <chrono>
@@ -23,21 +23,10 @@ using skua::task;
 using skua::tcp_listener;
 using skua::tcp_stream;
 using skua_test::connect_pair;
+using skua_test::single_worker;
+using skua_test::until_all_wait;
 
-class TcpStop : public skua_test::leak_check {
-protected:
-  template <class F>
-  static void run(F f, unsigned workers = 2) {
-    skua::runtime rt{skua::options{.workers = workers}};
-    rt.block_on(std::move(f));
-  }
-};
-
-// On a single worker: every other task has run until it waits.
-task<> until_all_wait() {
-  for (int i = 0; i != 100; ++i) co_await skua::this_task::yield();
-}
-constexpr unsigned single_worker = 1;
+class TcpStop : public skua_test::io_test {};
 
 task<std::error_code> code_of_read(tcp_stream& s) {
   std::array<std::byte, 8> b;

@@ -4,7 +4,7 @@
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/io_test.hpp"
 #include "tests/support/tcp_pair.hpp"
 #include <array>
 #include <atomic>
@@ -29,21 +29,11 @@ using skua::tcp_listener;
 using skua::tcp_stream;
 using skua_test::connect_pair;
 using skua_test::read_all;
+using skua_test::single_worker;
 using skua_test::text_of;
+using skua_test::until_all_wait;
 
-class Tcp : public skua_test::leak_check {
-protected:
-  template <class F>
-  static void run(F f, unsigned workers = 2) {
-    skua::runtime rt{skua::options{.workers = workers}};
-    rt.block_on(std::move(f));
-  }
-};
-// On a single worker: every other task has run until it waits.
-constexpr unsigned single_worker = 1;
-task<> until_all_wait() {
-  for (int i = 0; i != 100; ++i) co_await skua::this_task::yield();
-}
+class Tcp : public skua_test::io_test {};
 
 template <class F>
 std::error_code error_of(F f) {

@@ -6,7 +6,7 @@
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
 #include "skua/when_any.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/timed_values.hpp"
 #include "tests/support/values.hpp"
 #include <memory>
@@ -20,11 +20,8 @@ using namespace std::chrono_literals;
 using namespace skua_test;
 using skua::task;
 
-class Timeout : public leak_check, public testing::WithParamInterface<unsigned> {
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual"}};
-};
-INSTANTIATE_TEST_SUITE_P(, Timeout, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
+class Timeout : public several_workers {};
+INSTANTIATE_TEST_SUITE_P(, Timeout, testing::Values(1u, 2u), by_workers);
 
 task<int&> reference_after(std::chrono::nanoseconds t, int& n) {
   co_await skua::sleep_for(t);

@@ -8,7 +8,7 @@
 #include "skua/shield.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
 #include <chrono>
@@ -29,7 +29,7 @@ protected:
     return {.workers = GetParam(), .backend = "virtual", .stuck_after = stuck_after};
   }
 };
-INSTANTIATE_TEST_SUITE_P(, VirtualTime, testing::Values(1u, 2u), [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; });
+INSTANTIATE_TEST_SUITE_P(, VirtualTime, testing::Values(1u, 2u), by_workers);
 
 task<> waits_for(skua::event& e) { co_await e.wait(); }
 

@@ -3,11 +3,10 @@
 #include "skua/when_all.hpp"
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
-#include "tests/support/leak_check.hpp"
+#include "tests/support/several_workers.hpp"
 #include "tests/support/values.hpp"
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,27 +17,11 @@ using namespace std::chrono_literals;
 using namespace skua_test;
 using skua::task;
 
-class WhenAll : public leak_check, public testing::WithParamInterface<unsigned> {
+class WhenAll : public reporting_workers {
 protected:
   WhenAll() { fragile::moves_left = 1 << 30; }
-  std::vector<std::string> reported() {
-    std::lock_guard g(lock_);
-    std::ranges::sort(failures_);
-    return failures_;
-  }
-
-private:
-  std::mutex lock_;
-  std::vector<std::string> failures_;
-
-protected:
-  skua::runtime rt{skua::options{.workers = GetParam(), .backend = "virtual", .on_unhandled_failure = [this](skua::failure const& f) {
-                                   std::lock_guard g(lock_);
-                                   failures_.push_back(message_of([&] { std::rethrow_exception(f.error); }));
-                                 }}};
 };
-auto const names = [](auto const& i) { return i.param == 1 ? "one_worker" : "two_workers"; };
-INSTANTIATE_TEST_SUITE_P(, WhenAll, testing::Values(1u, 2u), names);
+INSTANTIATE_TEST_SUITE_P(, WhenAll, testing::Values(1u, 2u), by_workers);
 
 // ---------------------------------------------------------------------------------------------- results
 
