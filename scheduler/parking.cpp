@@ -78,6 +78,7 @@ struct scheduler::idling : waking {
 };
 
 item scheduler::find_work(worker& w) noexcept {
+  settle_alarm();
   settle_batch();
   if (w.batch.crowd) settle_own_batch();
   w.quiet = 0;

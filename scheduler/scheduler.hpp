@@ -143,7 +143,6 @@ private:
   item pressed_turn(worker& w) noexcept;
   item own_item() noexcept;
   item adopt(item const* items, std::size_t count) noexcept;
-  item expire_due(worker& w) noexcept;
 
   // stealing.cpp
   struct sighting {
@@ -166,6 +165,9 @@ private:
 
   // timers.cpp
   void alarm_not_later_than(std::uint64_t deadline_ns) noexcept;
+  void set_alarm_locked(std::uint64_t time_ns) noexcept;
+  void settle_alarm() noexcept;
+  item expire_due(worker& w) noexcept;
   std::uint64_t next_timer() const noexcept;
   void fire(timer_entry& e, ready_list& out, stop_sink& sink) noexcept;
 
@@ -191,9 +193,9 @@ private:
   std::atomic<std::uint64_t> outside_spawned_{0}, outside_fired_{0};
   std::atomic<std::uint32_t> injecting_{0};          // other threads than ours inside inject_items(): INV-INJECTOR-1
 
-  // The deadline that the driver has been given; timers.cpp.
+  // What the driver has been told, and what it should have been; timers.cpp.
   alignas(cache_line) spin_lock<> alarm_lock_;
-  std::atomic<std::uint64_t> alarm_ns_{forever_ns};
+  std::atomic<std::uint64_t> alarm_ns_{forever_ns}, due_ns_{forever_ns};
   std::atomic<std::uint64_t> monitor_due_ns_{forever_ns};   // forever_ns: it does not run
   std::uint64_t monitor_interval_ns_ = 0;                   // whoever has taken monitor_due_ns_
   std::atomic<std::uint32_t> expire_from_{0};               // the worker whose timers come first the next time

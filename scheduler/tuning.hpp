@@ -4,6 +4,7 @@
 // "spawn spike": measured by the bench of the prototype in docs/decisions (choosy thieves), on 2 vCPUs of an AMD EPYC under KVM, where waking an
 // idle core costs 29 us of CPU; the same values were tried on a Xeon. bench/spawn_bench repeats those workloads.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 namespace skua::detail::tuning {
@@ -17,6 +18,15 @@ inline constexpr std::uint32_t run_budget = 61;
 inline constexpr std::uint32_t operation_budget = 128;
 // Injected items that a worker takes at once. A guess: one cache line's worth of lines to chase, less than a ready_list.
 inline constexpr std::uint32_t injection_share = 32;
+
+// ------------------------------------------------------------------------------------------------ timers (timers.cpp)
+
+// A cascade is bounded each time that it has the lock (timer_wheel.hpp); so often it goes on before the caller looks at other things. A guess: 40 us at most.
+inline constexpr unsigned timer_rounds = 8;
+// So many tasks that timers have made runnable at once keep a worker busy for a while. A guess: half of run_budget.
+inline constexpr std::size_t timer_crowd = 32;
+// So late the alarm may be meanwhile. A guess: half of options::io_bound, which is the promise.
+inline constexpr std::uint64_t alarm_lag_ns = 250'000;
 
 // ------------------------------------------------------------------------------------------------ watching (stealing.cpp, parking.cpp)
 

@@ -78,19 +78,6 @@ item scheduler::adopt(item const* items, std::size_t count) noexcept {
   return items[0];
 }
 
-item scheduler::expire_due(worker& w) noexcept {
-  if (alarm_ns_.load(std::memory_order_relaxed) == forever_ns) return 0;
-  std::uint64_t const now = now_ns();
-  if (alarm_ns_.load(std::memory_order_relaxed) > now) return 0;
-  expire_timers(now, w.ready);
-  if (w.ready.size() == 0) return 0;
-  std::size_t const n = w.ready.size();
-  item const x = adopt(w.ready.begin(), n);
-  w.ready.clear();
-  if (n > 1) notify_after_push();
-  return x;
-}
-
 // ------------------------------------------------------------------------------------------------ the door from the headers
 
 void schedule(scheduler& s, item x) noexcept {

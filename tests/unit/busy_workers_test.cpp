@@ -164,6 +164,31 @@ TEST_P(BusyWorkers, that_are_blocked_delay_neither_timers_nor_readiness) {
   ::close(p[1]);
 }
 
+// A worker that has fired a crowd of timers leaves the alarm behind the next deadline, for it is coming back (INV-ALARM-2). This one does not.
+TEST_P(BusyWorkers, that_got_a_crowd_of_sleepers_and_are_blocked_do_not_delay_the_next_timer) {
+  constexpr unsigned crowd = 200;
+  skua::runtime rt({.workers = workers()});
+  std::atomic<bool> enough{false};
+  std::atomic<unsigned> hogs{0};
+  auto sleepers = rt.spawn([&]() -> task<> {
+    auto const begin = skua::clock::now() + 20ms;
+    std::vector<skua::join_handle<>> all;
+    for (unsigned i = 0; i != crowd; ++i)
+      all.push_back(skua::spawn([&, begin]() -> task<> {
+        co_await skua::sleep_until(begin);
+        co_await hog(hogs, enough);
+      }));
+    all.push_back(skua::spawn([begin]() -> task<> { co_await skua::sleep_until(begin + 100us); }));
+    for (auto& s : all) co_await s;
+  });
+  auto const end = std::chrono::steady_clock::now() + patience / 2;
+  auto const all_fired = [&] { return hogs != 0 && rt.metrics().timers_fired == rt.metrics().timers_armed; };   // one that came late was not armed
+  while (!all_fired() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  EXPECT_TRUE(all_fired());
+  enough = true;
+  rt.block_on([](auto h) -> task<> { co_await h; }, std::move(sleepers));
+}
+
 INSTANTIATE_TEST_SUITE_P(Workers, BusyWorkers, testing::Values(1u, 2u, 4u), skua_test::by_workers);
 
 } // namespace
