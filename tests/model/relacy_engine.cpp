@@ -154,6 +154,7 @@ void heavy_barrier() {
 
 void yield() { rl::yield(1, $); }
 unsigned rand(unsigned limit) { return rl::rand(limit); }
+unsigned thread_index() { return rl::thread_index(); }
 bool is_random() { return rl::ctx().is_random_sched(); }
 void fail(char const* what, char const* file, unsigned line) {
   rl::ctx().fail_test(what, rl::test_result_user_assert_failed, rl::debug_info("model", file, line));

@@ -50,6 +50,7 @@ int simulate(unsigned threads, any_suite* (*make)(void*), std::size_t size, int 
 void heavy_barrier();
 void yield();
 unsigned rand(unsigned limit);
+unsigned thread_index();   // of who runs
 bool is_random();
 [[noreturn]] void fail(char const* what, char const* file, unsigned line);
 

@@ -6,10 +6,12 @@
 //         withdraw(i)      the operation's: true if the waiter was the worker's again
 //         got(i)           the task goes on with what it waited for
 //         gave_up(i)       optional: it was unwound
-//         nothing_left()   everybody has left: checks, and destroys the primitive
+//         nothing_left()   optional: everybody has left: checks, and destroys the primitive
+//         granted(i)       optional, under the primitive's lock: it waited, and is about to be given something
+//         took(i)          optional, under the primitive's lock: it had not to wait
 //
 // model_waiting is what a primitive's core is made of in here (detail::runtime_waiting). Checked for all: every task goes on once, or is unwound once; whom the
-// rival has decided is given nothing (INV-WAIT-7); nobody is overtaken: who is given something has waited longest (`fifo`).
+// rival has decided is given nothing (INV-WAIT-7); nobody is overtaken: who is given something has waited longest in its `line` (`fifo`).
 #pragma once
 #include "relacy_sync.hpp"
 #include "skua/detail/spin_lock.hpp"
@@ -48,8 +50,10 @@ struct waiting_tasks : rl::test_suite<Model, Threads> {
       auto& f = static_cast<frame_t&>(w);
       f.of->served(f.index);
       int expected = open;
-      return f.index != last_task || !f.of->last_selects ||
-             f.claim.compare_exchange_strong(expected, taken, std::memory_order_acq_rel, std::memory_order_relaxed);
+      bool const live = f.index != last_task || !f.of->last_selects ||
+                        f.claim.compare_exchange_strong(expected, taken, std::memory_order_acq_rel, std::memory_order_relaxed);
+      if (live) f.of->self().granted(f.index);
+      return live;
     }
   };
   mortal<frame_t> frame[Tasks];
@@ -60,6 +64,7 @@ struct waiting_tasks : rl::test_suite<Model, Threads> {
   bool last_selects = false, fifo = true;
   int through[Tasks] = {}, unwound[Tasks] = {};   // unwound, or decided by the rival
   int queue[Tasks] = {}, next_place = 0;          // places in the order of arrival; 0: does not wait
+  int line[Tasks] = {};                           // in which line
 
   void make_tasks(bool selects) {
     for (int i = 0; i < Tasks; ++i) {
@@ -84,8 +89,12 @@ struct waiting_tasks : rl::test_suite<Model, Threads> {
   // ---- of a task. Under the primitive's lock: it waits.
   void waits(int i) { queue[i] = ++next_place; }
   void served(int i) {
-    for (int n : queue) RL_ASSERT(!fifo || n == 0 || queue[i] <= n);
+    for (int j = 0; j < Tasks; ++j) RL_ASSERT(!fifo || queue[j] == 0 || line[j] != line[i] || queue[i] <= queue[j]);
     queue[i] = 0;
+  }
+  void granted(int) {}
+  void took(int i) {
+    for (int j = 0; j < Tasks; ++j) RL_ASSERT(!fifo || queue[j] == 0 || line[j] != line[i]);
   }
   // The operation's entry. False: it was stopped.
   bool begin(int i) {
@@ -102,9 +111,9 @@ struct waiting_tasks : rl::test_suite<Model, Threads> {
     if (selects) rival.lock();
     lock.lock();
     bool const mine = take();
-    if (mine)
-      for (int n : queue) RL_ASSERT(!fifo || n == 0);
-    if (!mine) {
+    if (mine) {
+      self().took(i);
+    } else {
       waits(i);
       list.push_back(frame[i].get());
     }
@@ -152,6 +161,7 @@ struct waiting_tasks : rl::test_suite<Model, Threads> {
     left();
   }
   void gave_up(int) {}
+  void nothing_left() {}
   void leave(int i) {   // the frame
     frame[i]->local = 0;   // a race with whoever still looks
     frame[i]->home = nullptr;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The messages of a broadcast, its subscribers, and who waits. broadcast.hpp has the handles, wait_queue.hpp the rules of waiting.
+// The messages of a broadcast, its subscribers, and who waits. broadcast.hpp has the handles, wait_queue.hpp the rules of waiting;
+// tests/model/broadcast_model.cpp checks this code.
 //
 // A ring of the last `capacity` messages, each with the number of subscribers that have not read it, and a cursor for each subscriber, under one lock.
 //     messages      first .. end, numbered; a message leaves the ring when its last reader takes it, or when it is dropped
@@ -211,7 +212,7 @@ private:
       give(at, r.message);
       woken.push_back(*w);
     }
-    if (at.unread == 0 && first_ + 1 == end_) first_ = end_;
+    if (at.unread == 0 && first_ + 1 == end_) first_ = end_;   // else one before it is unread: leave_ring(), when it is read
   }
   // Messages that everybody has read leave.
   void leave_ring() noexcept {
@@ -228,7 +229,6 @@ private:
       woken.push_back(*w);
       std::optional<Cell> dropped;   // empty: with slow_receiver::wait, a message that leaves was taken along
       if (count_ != 0) push(std::move(s.message), dropped, woken);
-      leave_ring();
     }
   }
   void disconnect_slow() noexcept {

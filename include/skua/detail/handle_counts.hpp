@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who holds a shared state of several ends: handles, and among them senders. tests/model/watch_model.cpp checks this code.
+// Who holds a shared state of several ends: handles, and among them senders. tests/model/watch_model.cpp and
+// broadcast_model.cpp check this code.
 //
 // INV-HANDLE-1  A sender is a handle as well, and drops the sender first: so whoever closes for the last sender still holds the state.
 // INV-HANDLE-2  Whoever drops the last handle frees the state, and sees what was done through all the others.
