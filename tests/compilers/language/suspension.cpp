@@ -5,8 +5,10 @@
 //@@ configs: O0 O1 O2 O3 lto asan tsan
 #include "probe.hpp"
 #include <cerrno>
+#include <latch>
 #include <pthread.h>
 #include <thread>
+#include <vector>
 using namespace probe;
 
 // An eager coroutine that nobody owns: it ends by itself, or somebody destroys it.
@@ -288,4 +290,24 @@ static detached tls_5() {
 PROBE_CALL(tls_in_symmetric_transfer) {
   tls_5();
   exec_tls = 2;
+}
+
+//@ latch_seen_by_tsan note what happened before an arrival at a std::latch has happened before the wait is over, and ThreadSanitizer knows
+PROBE_CALL(latch_seen_by_tsan) {   // libstdc++ 16 spins on the counter in its shared library, which is not instrumented
+  struct meeting {
+    std::latch both{2};
+    int written = 0;
+  };
+  std::vector<meeting> all(1000);
+  std::thread t([&] {
+    for (meeting& m : all) {
+      m.written = 1;
+      m.both.arrive_and_wait();
+    }
+  });
+  for (meeting& m : all) {
+    m.both.arrive_and_wait();
+    CHECK(m.written == 1);
+  }
+  t.join();
 }
