@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A select that receives from two channels and waits for an event (A); a select that sends to the same two (B), or a plain sender; another plain sender;
 // the event; a stop request for A. The channels have no room (rendezvous), so every message is handed over. Start, completion, withdrawal and the late
-// party follow scheduler/select.cpp and detail/channel_state.hpp line by line, on the shipping words, lock and list.
+// party follow scheduler/select.cpp and detail/channel_core.hpp line by line, on the shipping words, lock and list.
 // A branch that was claimed is completed as the select, or through an operation of its own, as a lock's is. The event may come in vain the first time: then the
 // select is reopened and starts again.
 // Checked: INV-SELECT-1 to 3: A goes on exactly once, with one result, or is unwound; its frame is destroyed then, and nobody touches it afterwards, nor
@@ -72,7 +72,7 @@ struct model : rl::test_suite<model, 5> {
   }
   wait_list& list_of(select_t& s, unsigned i) { return s.sends ? channels[i]->senders : channels[i]->receivers; }
 
-  // ---- channel_state
+  // ---- channel_core
 
   branch_t* take_locked(wait_list& list) {
     while (auto* w = list.take()) {

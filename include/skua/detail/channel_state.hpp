@@ -1,41 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the ends of a channel share: a lock, a buffer, those who wait, and who is left. channel.hpp has the handles, wait_queue.hpp the rules of waiting.
+// What the ends of a channel share, bound to the runtime: channel_core.hpp has the protocol.
 //
-// Under the lock:
-//     closed        no message goes in any more; set once
-//     buffer        what was sent and not received (channel_buffer.hpp)
-//     receivers     they wait for a message, oldest first
-//     senders       they wait for room, oldest first, each with its message
-//
-//     send     closed: the message stays the sender's · a receiver waits: the message is moved into its slot, and it is taken (hand-over)
-//              · there is room: into the buffer · otherwise the sender waits, with the message in its own frame
-//     receive  the buffer has one: take the first; if a sender waits, its message takes the room, and it is taken · nothing buffered, but a sender
-//              waits (capacity 0): take its message, and it is taken · closed: the end · otherwise the receiver waits
-//     close    takes everybody: a receiver gets the end, a sender its message back
-//     stop     takes the waiter out of its list, or finds that it was taken: then its message is delivered, or was sent (INV-WAIT-6)
-//
-// INV-CHAN-1  A message is in one place: with its sender, in the buffer, or with its receiver; and it moves under the lock, to exactly one of them.
-// INV-CHAN-2  Receivers that wait and can be completed imply an empty buffer, and senders that wait a full one; not closed. So nobody overtakes: messages
-//             leave in the order in which send operations began to wait or ended (a priority channel: those of one priority).
-// INV-CHAN-3  A waiter that is a branch of a select is completed only by whoever claims the select, under the lock, before a message moves; one that cannot
-//             be claimed is dropped from the list: its select has been decided elsewhere, and will find it gone (select_core.hpp).
-//
-// Elements are moved under the lock, so T's move constructor must not use the channel; it cannot throw (channel_cell). Nothing is destroyed under the lock
-// but what was moved from, and no memory is freed under it.
-//
-// Lifetime: a state lives as long as a handle. Whoever completes a waiter touches the state no more (INV-WAIT-4); close() takes a reference of its own,
-// for it comes back. `senders` and `receivers` count handles: the last sender closes, the last receiver closes and discards.
+// Elements are moved under the lock, so T's move constructor must not use the channel; it cannot throw (channel_cell).
 #pragma once
 #include "channel_buffer.hpp"
-#include "send_status.hpp"
+#include "channel_core.hpp"
 #include "task_header.hpp"
 #include "waiter.hpp"
-#include <atomic>
-#include <cstdint>
-#include <memory>
-#include <optional>
 #include <type_traits>
-#include <utility>
 
 namespace skua::detail {
 
@@ -43,7 +15,11 @@ struct select_operation;
 [[nodiscard]] bool claim_select(select_operation& s, unsigned branch) noexcept;   // select.hpp
 operation& operation_of(select_operation& s, scheduler*& owner) noexcept;
 
-class channel_base;
+struct channel_waiting;
+using channel_base = channel_base_of<channel_waiting>;
+template <class Buffer>
+using channel_state = channel_core<channel_waiting, Buffer>;
+using taken_waiter = basic_taken_waiter<channel_waiting>;
 
 // Somebody who waits at a channel: a send, a recv, or a branch of a select.
 struct channel_waiter : waiter {
@@ -55,169 +31,20 @@ struct channel_waiter : waiter {
 };
 static_assert(std::is_trivially_destructible_v<channel_waiter>);
 
-// What an operation gives or gets, apart from the waiter that it may need: most need none, and then it is never constructed.
-template <class V>
-struct receiving {
-  std::optional<V> message;   // none: the end
-};
-template <class V>
-struct sending {
-  V message;
-  send_status status = send_status::closed;   // what close() leaves as it is
-  explicit sending(V&& v) noexcept : message(std::move(v)) {}
-};
-
-// A waiter that was taken; to be woken after the lock was given back. Empty: nobody.
-class taken_waiter {
-public:
-  SKUA_INLINE void set(channel_waiter& w) noexcept { waiter_ = &w; }
-  SKUA_INLINE void wake() noexcept {
-    if (waiter_ != nullptr) wake_channel_waiter(*waiter_);
-  }
-  static void wake_channel_waiter(channel_waiter& w) noexcept {
-    if (w.select == nullptr) [[likely]] return detail::wake(w);
+struct channel_waiting : runtime_waiting {
+  static constexpr unsigned closes_at_once = 32;   // so that nobody waits long for the lock; a guess
+  SKUA_INLINE static channel_waiter& of(links& w) noexcept { return static_cast<channel_waiter&>(static_cast<waiter&>(w)); }
+  SKUA_INLINE static void* slot(links& w) noexcept { return of(w).slot; }
+  static bool may_take(links& w) noexcept { return of(w).select == nullptr || claim_select(*of(w).select, of(w).branch); }
+  static void wake(links& w) noexcept {
+    if (of(w).select == nullptr) [[likely]] return detail::wake(w);
     scheduler* owner;
-    operation& op = operation_of(*w.select, owner);
+    operation& op = operation_of(*of(w).select, owner);
     complete_and_schedule(*owner, op);
   }
-
-private:
-  channel_waiter* waiter_ = nullptr;
+  static void free(channel_base& c) noexcept;
 };
-
-class channel_base {
-public:
-  spin_lock<> lock_;
-  bool closed_ = false;
-  // What the buffer holds. Written under the lock, read by anybody: a hint whether it is worth taking the lock; relaxed.
-  std::atomic<std::size_t> size_{0};
-  wait_list receivers_, senders_;
-
-  channel_base() noexcept = default;
-  channel_base(channel_base const&) = delete;
-  virtual void discard() noexcept = 0;   // what is buffered
-
-  // The oldest that can be completed; null: none. With the lock.
-  SKUA_INLINE static channel_waiter* take_locked(wait_list& list) noexcept {
-    if (list.empty()) [[likely]] return nullptr;
-    return take_one(list);
-  }
-  // Any number of times, any thread; the caller has a handle.
-  void close() noexcept;
-  bool is_closed() noexcept {
-    locked_scope const g(lock_);
-    return closed_;
-  }
-
-  // ---- handles. Any thread. relaxed: who copies has one.
-  void add_sender() noexcept {
-    references_.fetch_add(1, std::memory_order_relaxed);
-    sender_count_.fetch_add(1, std::memory_order_relaxed);
-  }
-  void add_receiver() noexcept {
-    references_.fetch_add(1, std::memory_order_relaxed);
-    receiver_count_.fetch_add(1, std::memory_order_relaxed);
-  }
-  void drop_sender() noexcept;
-  void drop_receiver() noexcept;
-  std::size_t receivers() const noexcept { return receiver_count_.load(std::memory_order_relaxed); }
-
-  bool withdraw(wait_list& list, channel_waiter& w) noexcept { return withdraw_waiter(lock_, list, w); }
-
-protected:
-  virtual ~channel_base() = default;
-
-private:
-  static channel_waiter* take_one(wait_list& list) noexcept;
-  void release() noexcept;
-
-  std::atomic<std::uint32_t> references_{0}, sender_count_{0}, receiver_count_{0};
-};
-
-template <class Buffer>
-class channel_state final : public channel_base {
-public:
-  using value_type = typename Buffer::value_type;
-  using garbage = typename Buffer::garbage;
-
-  template <class... A>
-  explicit channel_state(A... a) : buffer_(a...) {}
-
-  // With the lock. `v` is moved from if the answer is `sent`.
-  [[nodiscard]] SKUA_INLINE send_status send_locked(value_type& v, taken_waiter& taken) noexcept {
-    if (closed_) [[unlikely]] return send_status::closed;
-    if (channel_waiter* const w = take_locked(receivers_)) {   // INV-CHAN-2: the buffer is empty
-      static_cast<receiving<value_type>*>(w->slot)->message.emplace(std::move(v));
-      taken.set(*w);
-      return send_status::sent;
-    }
-    if (buffer_.full()) [[unlikely]] return send_status::full;
-    buffer_.push(std::move(v));
-    size_.store(buffer_.size(), std::memory_order_relaxed);
-    return send_status::sent;
-  }
-  // With the lock. True: `to` has a message, or the channel has ended.
-  [[nodiscard]] SKUA_INLINE bool receive_locked(std::optional<value_type>& to, taken_waiter& taken) noexcept {
-    if (!buffer_.empty()) [[likely]] {
-      to.emplace(buffer_.pop());
-      if (channel_waiter* const w = take_locked(senders_)) buffer_.push(take_from(*w, taken));
-      size_.store(buffer_.size(), std::memory_order_relaxed);
-      return true;
-    }
-    if (channel_waiter* const w = take_locked(senders_)) {
-      to.emplace(take_from(*w, taken));
-      return true;
-    }
-    return closed_;
-  }
-
-  // ---- whole operations that do not wait
-  SKUA_INLINE send_status try_send(value_type& v) noexcept {
-    taken_waiter taken;
-    send_status s;
-    {
-      locked_scope const g(lock_);
-      s = send_locked(v, taken);
-    }
-    taken.wake();
-    return s;
-  }
-  SKUA_INLINE bool try_receive(std::optional<value_type>& to) noexcept {
-    taken_waiter taken;
-    bool done;
-    [[maybe_unused]] garbage old;   // freed behind the lock
-    {
-      locked_scope const g(lock_);
-      done = receive_locked(to, taken);
-      buffer_.take_garbage(old);
-    }
-    taken.wake();
-    return done;
-  }
-  // Hints, without the lock.
-  SKUA_INLINE bool looks_empty() const noexcept { return size_.load(std::memory_order_relaxed) == 0; }
-  SKUA_INLINE bool looks_full() const noexcept { return size_.load(std::memory_order_relaxed) >= buffer_.capacity(); }
-
-  Buffer buffer_;
-
-private:
-  SKUA_INLINE static value_type take_from(channel_waiter& w, taken_waiter& taken) noexcept {
-    auto& s = *static_cast<sending<value_type>*>(w.slot);
-    s.status = send_status::sent;
-    taken.set(w);
-    return std::move(s.message);
-  }
-  void discard() noexcept override {
-    for (;;) {
-      [[maybe_unused]] garbage old;
-      std::optional<value_type> one;   // destroyed without the lock: T's destructor may do anything
-      locked_scope const g(lock_);
-      if (buffer_.empty()) return;
-      one.emplace(buffer_.pop());
-      buffer_.take_garbage(old);
-      size_.store(buffer_.size(), std::memory_order_relaxed);
-    }
-  }
-};
+inline void channel_waiting::free(channel_base& c) noexcept { delete &c; }
+extern template class channel_base_of<channel_waiting>;   // scheduler/channel.cpp
 
 } // namespace skua::detail

@@ -46,7 +46,7 @@
 //
 // Templated on the atomics; tests/model/wait_queue_model.cpp checks this code (as an event, which a latch is too, and a semaphore of single permits). What a
 // primitive adds is in a core of its own, with a model: mutex, condition, once, semaphore, shared_mutex, barrier, auto_reset, strand, watch,
-// broadcast.
+// broadcast, channel.
 #pragma once
 #include "spin_lock.hpp"
 #include "sync.hpp"
