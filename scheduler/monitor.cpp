@@ -17,7 +17,8 @@ void scheduler::start_monitor() noexcept {
   if (monitor_due_ns_.load(std::memory_order_seq_cst) != forever_ns || !driver_->real_time()) return;
   std::uint64_t const due = now_ns() + tuning::monitor_first_ns;
   std::uint64_t off = forever_ns;
-  if (monitor_due_ns_.compare_exchange_strong(off, due, std::memory_order_relaxed)) alarm_not_later_than(due);
+  // release: pairs with the CAS in monitor(), which may be the first that the I/O thread hears of this scheduler's workers.
+  if (monitor_due_ns_.compare_exchange_strong(off, due, std::memory_order_release, std::memory_order_relaxed)) alarm_not_later_than(due);
 }
 
 void scheduler::monitor(std::uint64_t now_ns) noexcept {
