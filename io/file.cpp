@@ -157,7 +157,7 @@ operation_kind const& file_kind(file_action a) noexcept {
 file_request::file_request(file_action a) noexcept
     : operation(file_kind(a)), blocking_job(file_threads::run, file_threads::finish), action(a) {}
 
-std::coroutine_handle<> file_request::await_suspend(std::coroutine_handle<> h) {
+std::coroutine_handle<> file_request::await_suspend(own_coroutine h) {
   if (!begin(*this, h)) return unwind(h.address());
   owner = tl.owner;
   engine = &files_of(*owner);

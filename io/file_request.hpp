@@ -56,7 +56,7 @@ struct file_request : operation, blocking_job {
   file_engine* engine = nullptr;
 
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h);
+  std::coroutine_handle<> await_suspend(own_coroutine h);
   std::int64_t await_resume() const noexcept {
     engine->resumed();
     return result;

@@ -63,7 +63,7 @@ void close_duplicate(descriptor& d) noexcept {
 
 bool readiness::look() noexcept { return look_at(*this, fd_); }
 
-std::coroutine_handle<> readiness::await_suspend(std::coroutine_handle<> h) {
+std::coroutine_handle<> readiness::await_suspend(own_coroutine h) {
   if (!looked_) {
     if (!begin(*this, h)) return unwind(h.address());   // S1: before anything else
     if (look()) return h;

@@ -31,7 +31,7 @@ struct connect_operation : io_operation {
   endpoint to;
   connect_operation(io_kind const& k, socket_handle const& h, endpoint const& e) noexcept : io_operation(k, h.get(), h.generation()), to(e) {}
   bool await_ready() noexcept { return !attention() && spend_budget() && try_now(); }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return start(h); }
+  std::coroutine_handle<> await_suspend(own_coroutine h) { return start(h); }
   void await_resume() const {
     if (error != 0) throw_io_error(*this);
   }

@@ -29,7 +29,7 @@ bool is_shortage(int error) noexcept { return error == EMFILE || error == ENFILE
 struct accept_operation : accept_wait {
   using accept_wait::accept_wait;
   bool await_ready() noexcept { return !attention() && spend_budget() && try_now(); }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return start(h); }
+  std::coroutine_handle<> await_suspend(own_coroutine h) { return start(h); }
   void await_resume() const noexcept {}
   int take() noexcept { return std::exchange(accepted, -1); }
 };

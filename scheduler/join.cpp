@@ -10,6 +10,8 @@
 #include "skua/detail/failure_report.hpp"
 #include "skua/detail/group_state.hpp"
 #include "skua/error.hpp"
+#include <cstdio>
+#include <cstdlib>
 #include <new>
 
 namespace skua::detail {
@@ -259,8 +261,17 @@ std::coroutine_handle<> finish_other(std::uintptr_t up) noexcept {
 
 namespace {
 
+[[noreturn]] SKUA_COLD void ended_outside(task_header const& h) noexcept {
+  std::fprintf(stderr,
+               "skua: task %llu '%s' (spawned at %s:%u) ended on a thread that is no worker: something that it awaited, and that is not skua's, resumed it there. "
+               "Await such things with skua::callback, or a skua::promise.\n",
+               static_cast<unsigned long long>(h.id), h.name(), h.site.file_name(), h.site.line());
+  std::abort();
+}
+
 std::coroutine_handle<> finish_root(std::uintptr_t up) noexcept {
   task_header& h = header_at(up);
+  if (tl.words == nullptr) [[unlikely]] ended_outside(h);
   tl.current = nullptr;   // the root's frame is gone, but destructors of the callable and of the result may ask for the running task
   group_state* const group = h.kind->drop_call != nullptr ? h.kind->drop_call(&h) : nullptr;
   using state = task_state<real_sync>;

@@ -59,7 +59,7 @@ class [[nodiscard]] next_completion : operation {
 public:
   explicit next_completion(completion_queue& q) noexcept : operation(completion_kind), queue_(q) {}
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
     {
       std::lock_guard const g(queue_.lock);

@@ -114,9 +114,7 @@ public:
     explicit awaiter(async_generator& g) noexcept : generator_(g) {}
     awaiter(awaiter const&) = delete;
     bool await_ready() const noexcept { return generator_.frame_ == nullptr; }
-    template <class Promise>
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) {
-      static_assert(std::derived_from<Promise, detail::promise_base>, "a generator can be used by a skua::task or another generator only");
+    std::coroutine_handle<> await_suspend(detail::own_coroutine parent) {
       promise_type& p = generator_.promise();
       if (p.running_) [[unlikely]] detail::generator_misused();
       p.running_ = true;

@@ -34,7 +34,7 @@ public:
   class [[nodiscard("arrive_and_wait does nothing until it is awaited")]] awaiter : detail::waiter {
   public:
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
       detail::waiter_ring through;

@@ -134,7 +134,7 @@ public:
   public:
     explicit awaiter(Call& call) noexcept : blocking_operation(detail::blocking_kind, run_call), call_(call) {}
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
       detail::submit_blocking(*owner, *this);   // throws before any effect
@@ -193,7 +193,7 @@ public:
       if (!abandoned) delete job_;
     }
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       job_->waiter = this;
       job_->owner = detail::tl.owner;

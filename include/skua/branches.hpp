@@ -81,9 +81,7 @@ public:
       if (all_.state_ != state::adding) [[unlikely]] detail::task_awaited_twice();
       return all_.empty() && !detail::attention();
     }
-    template <class Promise>
-    SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
-      detail::must_be_skuas<Promise>();
+    SKUA_INLINE std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (all_.empty()) return detail::through_empty_fork(h);
       if (!detail::tl.queue.try_reserve(static_cast<std::int64_t>(all_.size_))) [[unlikely]] detail::throw_bad_alloc();
       if (detail::attention()) [[unlikely]]

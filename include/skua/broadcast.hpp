@@ -84,19 +84,18 @@ public:
     explicit awaiter(parts_type p) noexcept : base(kind, p.of) {}
     explicit awaiter(subscribed& s) noexcept : base(kind, &s) {}
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       this->owner = detail::tl.owner;
       detail::waiter_ring woken;
+      bool waits;
       {
         detail::locked_scope const g(core().lock());
         if (this->by->waits) refuse();
-        if (!core().receive_locked(*this, woken)) {
-          core().enlist_receiver_locked(*this);
-          h = nullptr;
-        }
+        waits = !core().receive_locked(*this, woken);
+        if (waits) core().enlist_receiver_locked(*this);
       }
-      if (h == nullptr) return detail::suspend(*this);   // INV-WAIT-4: it may be gone
+      if (waits) return detail::suspend(*this);   // INV-WAIT-4: it may be gone
       detail::wake(std::move(woken));
       return detail::go_on_fairly(*this);
     }
@@ -194,21 +193,20 @@ public:
     explicit awaiter(parts_type&& p) noexcept : awaiter(p.of, std::move(p.message)) {}
     awaiter(state& s, detail::shared_cell<T>&& v) noexcept : base(kind, std::move(v)), state_(s) {}
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       this->owner = detail::tl.owner;
+      bool waits;
       {
         detail::waiter_ring woken;
         {
           detail::locked_scope const g(state_.core.lock());
-          if (!take_now(woken)) {
-            enlist_now();
-            h = nullptr;
-          }
+          waits = !take_now(woken);
+          if (waits) enlist_now();
         }
         detail::wake(std::move(woken));
       }
-      return h == nullptr ? detail::suspend(*this) : detail::go_on_fairly(*this);   // INV-WAIT-4: it may be gone
+      return waits ? detail::suspend(*this) : detail::go_on_fairly(*this);   // INV-WAIT-4: it may be gone
     }
     // False: it was closed.
     bool await_resume() const noexcept { return this->status == send_status::sent; }

@@ -110,7 +110,7 @@ class [[nodiscard("callback() does nothing until it is awaited")]] callback_awai
 public:
   callback_awaiter(Start&& start, OnStop&& on_stop) : callback_operation<T>(kind), start_(std::move(start)), on_stop_(std::move(on_stop)) {}
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
     this->owner = tl.owner;
     start_(completion<T>(this));   // may call back before it returns, from any thread: we are not armed, so we stay

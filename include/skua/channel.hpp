@@ -90,21 +90,20 @@ public:
   SKUA_INLINE bool await_ready() noexcept {
     return !attention() && !state_->looks_empty() && spend_budget() && state_->try_receive(this->message);
   }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     channel_waiter& w = *std::construct_at(&waiter_, receive_kind, state_, static_cast<receiving<value>*>(this));
     if (!begin(w, h)) [[unlikely]] return unwind(h.address());
     w.owner = tl.owner;
     taken_waiter taken;
+    bool waits;
     {
       [[maybe_unused]] typename state::garbage old;
       locked_scope const g(state_->lock_);
-      if (!state_->receive_locked(this->message, taken)) {
-        state_->receivers_.push_back(w);
-        h = nullptr;
-      }
+      waits = !state_->receive_locked(this->message, taken);
+      if (waits) state_->receivers_.push_back(w);
       state_->buffer_.take_garbage(old);
     }
-    if (h == nullptr) return suspend(w);   // INV-WAIT-4: it may be gone
+    if (waits) return suspend(w);   // INV-WAIT-4: it may be gone
     taken.wake();
     return go_on_fairly(w);
   }
@@ -134,21 +133,22 @@ public:
     if (attention() || state_->looks_full() || !spend_budget()) return false;
     return (this->status = state_->try_send(this->message)) == send_status::sent;
   }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     channel_waiter& w = *std::construct_at(&waiter_, send_kind, state_, static_cast<sending<value>*>(this));
     if (!begin(w, h)) [[unlikely]] return unwind(h.address());
     w.owner = tl.owner;
     taken_waiter taken;
+    bool waits;
     {
       locked_scope const g(state_->lock_);
       this->status = state_->send_locked(this->message, taken);
-      if (this->status == send_status::full) {
+      waits = this->status == send_status::full;
+      if (waits) {
         this->status = send_status::closed;   // unless somebody takes the message
         state_->senders_.push_back(w);
-        h = nullptr;
       }
     }
-    if (h == nullptr) return suspend(w);   // INV-WAIT-4: it may be gone
+    if (waits) return suspend(w);   // INV-WAIT-4: it may be gone
     taken.wake();
     return go_on_fairly(w);
   }

@@ -48,7 +48,7 @@ public:
   class [[nodiscard("wait does nothing until it is awaited")]] awaiter : detail::lock_operation {
   public:
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (lock_.mutex_ == nullptr || &lock_.mutex_->state_ != &state) [[unlikely]]
         detail::not_locked("skua: condition_variable::wait needs a lock on its own mutex");
       return start_waiting(h, lock_.mutex_);

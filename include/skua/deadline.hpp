@@ -26,7 +26,7 @@ public:
   using base::await_ready;
   using base::await_resume;
   using base::base;
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
     return base::start(h, enclosing_deadline_ns() > this->deadline_ns);   // otherwise the one around it fires first
   }
@@ -58,7 +58,11 @@ auto with_deadline(clock::time_point deadline, task<T> t) {
 }
 template <detail::other_awaitable A>
 auto with_deadline(clock::time_point deadline, A&& a) {
-  return detail::in_expression<A>([&] { return with_deadline(deadline, detail::as_task(static_cast<A&&>(a))); });
+  return with_deadline(deadline, detail::as_task(static_cast<A&&>(a)));
+}
+template <detail::temporary_operation A>
+auto with_deadline(clock::time_point deadline, SKUA_LIFETIMEBOUND A&& a) {
+  return detail::at_once([&] { return with_deadline(deadline, detail::as_task(static_cast<A&&>(a))); });
 }
 
 } // namespace skua

@@ -81,19 +81,25 @@ task<> run_limited_cleanup(C& cleanup, std::chrono::nanoseconds limit) {
 template <detail::awaitable A, class Cleanup>
   requires detail::awaitable<detail::cleanup_result<Cleanup>>
 auto finally(A&& a, Cleanup&& cleanup) {
-  return detail::in_expression<A>([&] {
-    return detail::with_cleanup(detail::as_task(static_cast<A&&>(a)), std::decay_t<Cleanup>(std::forward<Cleanup>(cleanup)),
-                                [](auto& c) { return detail::run_cleanup(c); });
-  });
+  return detail::with_cleanup(detail::as_task(static_cast<A&&>(a)), std::decay_t<Cleanup>(std::forward<Cleanup>(cleanup)),
+                              [](auto& c) { return detail::run_cleanup(c); });
+}
+template <detail::temporary_operation A, class Cleanup>
+  requires detail::awaitable<detail::cleanup_result<Cleanup>>
+auto finally(SKUA_LIFETIMEBOUND A&& a, Cleanup&& cleanup) {
+  return detail::at_once([&] { return finally(detail::as_task(static_cast<A&&>(a)), std::forward<Cleanup>(cleanup)); });
 }
 template <detail::awaitable A, class Cleanup, class Rep, class Period>
   requires detail::awaitable<detail::cleanup_result<Cleanup>>
 auto finally(A&& a, Cleanup&& cleanup, std::chrono::duration<Rep, Period> limit) {
   std::chrono::nanoseconds const ns(detail::ns_at_most(limit));
-  return detail::in_expression<A>([&] {
-    return detail::with_cleanup(detail::as_task(static_cast<A&&>(a)), std::decay_t<Cleanup>(std::forward<Cleanup>(cleanup)),
-                                [ns](auto& c) { return detail::run_limited_cleanup(c, ns); });
-  });
+  return detail::with_cleanup(detail::as_task(static_cast<A&&>(a)), std::decay_t<Cleanup>(std::forward<Cleanup>(cleanup)),
+                              [ns](auto& c) { return detail::run_limited_cleanup(c, ns); });
+}
+template <detail::temporary_operation A, class Cleanup, class Rep, class Period>
+  requires detail::awaitable<detail::cleanup_result<Cleanup>>
+auto finally(SKUA_LIFETIMEBOUND A&& a, Cleanup&& cleanup, std::chrono::duration<Rep, Period> limit) {
+  return detail::at_once([&] { return finally(detail::as_task(static_cast<A&&>(a)), std::forward<Cleanup>(cleanup), limit); });
 }
 
 } // namespace skua

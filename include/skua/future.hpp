@@ -127,7 +127,7 @@ public:
       if (future_.state_ == nullptr) [[unlikely]] detail::future_misused("skua: this future is empty: it was awaited before, or moved from");
       return future_.ready() && !detail::attention() && detail::spend_budget();
     }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
       using result = detail::future_core<detail::real_sync>::wait_result;

@@ -42,7 +42,7 @@ public:
   public:
     explicit awaiter(interval& i) noexcept : timer_operation(kind), interval_(i) {}
     bool await_ready() const noexcept { return !detail::attention() && interval_.is_due() && detail::spend_budget(); }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       if (interval_.is_due()) return detail::go_on_fairly(*this);
       detail::arm_timer(*this, interval_.next_ns_);

@@ -118,7 +118,7 @@ public:
     awaiter(awaiter const&) = delete;
     ~awaiter() {}   // nothing of the operation needs to be destroyed
     SKUA_INLINE bool await_ready() noexcept { return !detail::attention() && detail::spend_budget() && mutex_.state_.try_lock(); }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       return (::new (static_cast<void*>(&op_)) detail::lock_operation(detail::lock_kind, mutex_.state_))->start(h);
     }
     SKUA_INLINE scoped_lock await_resume() noexcept { return scoped_lock(mutex_); }

@@ -21,7 +21,7 @@ class [[nodiscard]] once_entry : waiter {
 public:
   explicit once_entry(once_state& s) noexcept : waiter(this_kind), state_(s) {}
   bool await_ready() noexcept { return !attention() && state_.is_done() && spend_budget(); }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
     owner = tl.owner;
     switch (state_.enter(*this)) {

@@ -139,7 +139,7 @@ public:
       if (receiver_.state_ == nullptr) [[unlikely]] detail::oneshot_misused("skua: this oneshot has given its message, or was moved from");
       return receiver_.ready() && !detail::attention() && detail::spend_budget();
     }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
       using result = detail::future_core<detail::real_sync>::wait_result;

@@ -17,7 +17,7 @@ public:
     if (target != nullptr) [[unlikely]] end_wait();
   }
   bool await_ready() noexcept { return !attention() && spend_budget() && (looked_ = true, look()); }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h);
+  std::coroutine_handle<> await_suspend(own_coroutine h);
   void await_resume() const {
     if (error != 0) [[unlikely]] throw_io_error(*this);
   }

@@ -18,7 +18,9 @@ namespace skua {
 namespace detail {
 template <class A>
 inline constexpr bool reports_by_itself = false;   // as_result() has an overload for it
-}
+template <class A>
+concept reported_by_a_task = other_awaitable<A> && !reports_by_itself<std::remove_cvref_t<A>>;
+} // namespace detail
 
 // The outcome of an operation: a T, or an error code. With operations that transfer bytes it also says how many were transferred, in either case.
 //
@@ -89,10 +91,14 @@ task<result<T>> as_result(task<T> operation) {
 }
 
 // The same for any other awaitable: a handle, a future, a blocking call. (Reads and writes have a form of their own: tcp.hpp.)
-template <detail::other_awaitable A>
-  requires(!detail::reports_by_itself<std::remove_cvref_t<A>>)
+template <detail::reported_by_a_task A>
 auto as_result(A&& a) {
-  return detail::in_expression<A>([&] { return as_result(detail::as_task(static_cast<A&&>(a))); });
+  return as_result(detail::as_task(static_cast<A&&>(a)));
+}
+template <detail::reported_by_a_task A>
+  requires detail::temporary_operation<A>
+auto as_result(SKUA_LIFETIMEBOUND A&& a) {
+  return detail::at_once([&] { return as_result(detail::as_task(static_cast<A&&>(a))); });
 }
 
 } // namespace skua

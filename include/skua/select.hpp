@@ -378,7 +378,7 @@ public:
   }
   select_awaiter(select_awaiter const&) = delete;
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return op_.start(h); }
+  std::coroutine_handle<> await_suspend(own_coroutine h) { return op_.start(h); }
   result await_resume() { return finish<0>(); }
 
 private:

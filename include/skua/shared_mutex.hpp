@@ -116,7 +116,7 @@ public:
     detail::locked_scope const g(mutex.core_.lock());
     return mutex.core_.take(exclusive);
   }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
     if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
     owner = detail::tl.owner;
     bool waits;

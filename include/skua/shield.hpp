@@ -24,7 +24,7 @@ public:
   using value_type = T;
   using single_join<T>::single_join;
   using single_join<T>::await_ready;
-  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  SKUA_INLINE std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
     this->prepare(h, core::head_shield);   // no look at the stop: what is shielded begins, whatever was requested before
     return this->enter_branch();
@@ -38,7 +38,7 @@ class settling_join : protected single_join<T> {
 public:
   using single_join<T>::single_join;
   using single_join<T>::await_ready;
-  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  SKUA_INLINE std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
     if (Looks && attention() && stopped_at_fork()) [[unlikely]] return h;   // the branch never begins; its frame dies with us
     this->prepare(h, 0);
@@ -122,7 +122,7 @@ task<outcome<T>> settled(task<T> t) {
 // Ends the branch that runs as stopped. For a coroutine that has turned a stop into a value, to do something first.
 struct [[nodiscard]] end_stopped {
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) const noexcept { return unwind(h.address()); }
+  std::coroutine_handle<> await_suspend(own_coroutine h) const noexcept { return unwind(h.address()); }
   void await_resume() const noexcept {}
 };
 
@@ -147,7 +147,11 @@ SKUA_INLINE detail::shield_awaiter<T> shield(task<T> t) {
 }
 template <detail::other_awaitable A>
 auto shield(A&& a) {
-  return detail::in_expression<A>([&] { return shield(detail::as_task(static_cast<A&&>(a))); });
+  return shield(detail::as_task(static_cast<A&&>(a)));
+}
+template <detail::temporary_operation A>
+auto shield(SKUA_LIFETIMEBOUND A&& a) {
+  return detail::at_once([&] { return shield(detail::as_task(static_cast<A&&>(a))); });
 }
 
 // Awaits `a` and says how it ended: outcome<T>. Never throws what a throws, and is not unwound with it.
@@ -162,7 +166,11 @@ SKUA_INLINE detail::settle_awaiter<T> settle(task<T> t) {
 }
 template <detail::other_awaitable A>
 auto settle(A&& a) {
-  return detail::in_expression<A>([&] { return settle(detail::as_task(static_cast<A&&>(a))); });
+  return settle(detail::as_task(static_cast<A&&>(a)));
+}
+template <detail::temporary_operation A>
+auto settle(SKUA_LIFETIMEBOUND A&& a) {
+  return detail::at_once([&] { return settle(detail::as_task(static_cast<A&&>(a))); });
 }
 
 // Awaits `a`; an empty optional if it was stopped (std::monostate for void). Failures are thrown. For the rest as settle().
@@ -177,7 +185,11 @@ SKUA_INLINE detail::optional_awaiter<T, false> stopped_as_optional(task<T> t) {
 template <detail::other_awaitable A>
 auto stopped_as_optional(A&& a) {
   using awaiter = detail::optional_awaiter<detail::awaited<A>, detail::is_join_handle<std::remove_cvref_t<A>>>;
-  return detail::in_expression<A>([&] { return awaiter(detail::as_task(static_cast<A&&>(a))); });
+  return awaiter(detail::as_task(static_cast<A&&>(a)));
+}
+template <detail::temporary_operation A>
+auto stopped_as_optional(SKUA_LIFETIMEBOUND A&& a) {
+  return detail::at_once([&] { return stopped_as_optional(detail::as_task(static_cast<A&&>(a))); });
 }
 
 } // namespace skua

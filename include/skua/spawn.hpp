@@ -75,7 +75,7 @@ public:
       if (block_ == nullptr || block_->taken) [[unlikely]] detail::join_misused(block_ == nullptr);
       return block_->state.ended() && !detail::attention();
     }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
       using wait = detail::task_state<detail::real_sync>::wait;

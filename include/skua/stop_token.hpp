@@ -55,7 +55,7 @@ public:
   using value_type = T;
   token_awaiter(std::stop_token token, task<T>&& t) : base(std::move(t)), token_(std::move(token)) {}
   using base::await_ready;
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
     if (attention() && stopped_at_fork()) [[unlikely]] return unwind(h.address());
     this->prepare(h, 0);
@@ -88,7 +88,7 @@ class [[nodiscard]] until_stopped : operation {
 public:
   until_stopped() noexcept : operation(until_stopped_kind) {}
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) return unwind(h.address());
     return suspend(*this);
   }
@@ -157,7 +157,11 @@ auto stop_on(std::stop_token token, task<T> t) {
 }
 template <detail::other_awaitable A>
 auto stop_on(std::stop_token token, A&& a) {
-  return detail::in_expression<A>([&] { return stop_on(std::move(token), detail::as_task(static_cast<A&&>(a))); });
+  return stop_on(std::move(token), detail::as_task(static_cast<A&&>(a)));
+}
+template <detail::temporary_operation A>
+auto stop_on(std::stop_token token, SKUA_LIFETIMEBOUND A&& a) {
+  return detail::at_once([&] { return stop_on(std::move(token), detail::as_task(static_cast<A&&>(a))); });
 }
 
 // Awaits f(token), whose token says when this task is stopped: for code that knows std::stop_token but not skua, blocking calls above all.

@@ -48,7 +48,7 @@ public:
       if (outcome_ == failed) std::destroy_at(std::addressof(error_));
     }
     bool await_ready() noexcept { return !detail::attention() && detail::spend_budget() && enter_and_run(); }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+    std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       this->owner = detail::tl.owner;
       if (!strand_.core_.enter(this)) return detail::suspend(*this);   // INV-WAIT-4: it may be gone

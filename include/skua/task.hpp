@@ -232,9 +232,7 @@ public:
     explicit awaiter(void* child) noexcept : child_(child) {}
     awaiter(awaiter const&) = delete;
     bool await_ready() const noexcept { return false; }
-    template <class Promise>
-    SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) {
-      detail::must_be_skuas<Promise>();
+    SKUA_INLINE std::coroutine_handle<> await_suspend(detail::own_coroutine parent) {
       if (child_ == nullptr) [[unlikely]] detail::task_awaited_twice();
       detail::promise_base& p = detail::promise_at(child_);
       p.up = reinterpret_cast<std::uintptr_t>(parent.address()) | detail::tag::call;

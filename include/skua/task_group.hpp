@@ -221,7 +221,7 @@ public:
   group_awaiter(F&& f, task_group_options const& o)
       : group_holder<F>(std::move(f), o), base(std::invoke(group_holder<F>::body, static_cast<task_group&>(group_holder<F>::group))) {}
   using base::await_ready;
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
     if (attention() && stopped_at_fork()) [[unlikely]] return unwind(h.address());
     promise_base& p = this->place_branch();

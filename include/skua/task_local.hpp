@@ -36,7 +36,7 @@ public:
     this->value = &value_;
   }
   using base::await_ready;
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
     this->prepare(h, 0);
     this->decide = local_decides;
@@ -86,7 +86,12 @@ public:
   template <class U, detail::other_awaitable A>
     requires std::constructible_from<T, U>
   auto with(U&& value, A&& a) const {
-    return detail::in_expression<A>([&] { return with(std::forward<U>(value), detail::as_task(static_cast<A&&>(a))); });
+    return with(std::forward<U>(value), detail::as_task(static_cast<A&&>(a)));
+  }
+  template <class U, detail::temporary_operation A>
+    requires std::constructible_from<T, U>
+  auto with(U&& value, SKUA_LIFETIMEBOUND A&& a) const {
+    return detail::at_once([&] { return with(std::forward<U>(value), detail::as_task(static_cast<A&&>(a))); });
   }
 
 private:

@@ -19,7 +19,7 @@ class [[nodiscard("yield does nothing until it is awaited")]] yield_awaiter : op
 public:
   yield_awaiter() noexcept : operation(yield_kind) {}
   bool await_ready() const noexcept { return false; }
-  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  SKUA_INLINE std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
     tl.queue.push(item_of(*this, kind::woken));   // behind everything else; may throw before any effect
     if (tl.run_budget == 0) [[unlikely]] return std::noop_coroutine();
@@ -35,7 +35,7 @@ class [[nodiscard("checkpoint does nothing until it is awaited")]] checkpoint_aw
 public:
   checkpoint_awaiter() noexcept : operation(yield_kind) {}
   bool await_ready() const noexcept { return !attention(); }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) return unwind(h.address());
     return h;
   }

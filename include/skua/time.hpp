@@ -18,7 +18,7 @@ class [[nodiscard("sleep_for does nothing until it is awaited")]] sleep_awaiter 
 public:
   explicit sleep_awaiter(std::uint64_t when) noexcept : timer_operation(sleep_kind) { deadline_ns = when; }
   bool await_ready() const noexcept { return false; }
-  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  SKUA_INLINE std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
     arm_timer(*this, deadline());
     return suspend(*this);

@@ -52,7 +52,7 @@ public:
   using value_type = T;
   timeout_awaiter(std::uint64_t when, task<T>&& t) : base(std::move(t)) { this->deadline_ns = when; }
   using base::await_ready;
-  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  SKUA_INLINE std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
     this->deadline_ns = deadline_from_now(this->deadline_ns);
     return start(h, true);
@@ -106,7 +106,11 @@ SKUA_INLINE detail::timeout_awaiter<T> timeout(std::chrono::duration<Rep, Period
 // when the time is up, and its task stopped; one that is not is only no longer awaited. Costs a frame more.
 template <class Rep, class Period, detail::other_awaitable A>
 auto timeout(std::chrono::duration<Rep, Period> d, A&& a) {
-  return detail::in_expression<A>([&] { return timeout(d, detail::as_task(static_cast<A&&>(a))); });
+  return timeout(d, detail::as_task(static_cast<A&&>(a)));
+}
+template <class Rep, class Period, detail::temporary_operation A>
+auto timeout(std::chrono::duration<Rep, Period> d, SKUA_LIFETIMEBOUND A&& a) {
+  return detail::at_once([&] { return timeout(d, detail::as_task(static_cast<A&&>(a))); });
 }
 // The same, with an absolute time of skua::clock.
 template <class T>
@@ -115,7 +119,11 @@ SKUA_INLINE detail::timeout_awaiter<T> timeout_at(clock::time_point deadline, ta
 }
 template <detail::other_awaitable A>
 auto timeout_at(clock::time_point deadline, A&& a) {
-  return detail::in_expression<A>([&] { return timeout_at(deadline, detail::as_task(static_cast<A&&>(a))); });
+  return timeout_at(deadline, detail::as_task(static_cast<A&&>(a)));
+}
+template <detail::temporary_operation A>
+auto timeout_at(clock::time_point deadline, SKUA_LIFETIMEBOUND A&& a) {
+  return detail::at_once([&] { return timeout_at(deadline, detail::as_task(static_cast<A&&>(a))); });
 }
 
 } // namespace skua

@@ -62,9 +62,7 @@ public:
     if (this->parent == nullptr) [[unlikely]] destroy_frames(indices{});   // never awaited, or ended before it began
   }
   bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  SKUA_INLINE std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
-    must_be_skuas<Promise>();
+  SKUA_INLINE std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (attention()) [[unlikely]]
       return look_closer(h);
     if (size > 1 && !tl.queue.try_reserve(size - 1)) [[unlikely]] throw_bad_alloc();
@@ -151,9 +149,7 @@ public:
   }
   when_all_range(when_all_range const&) = delete;
   bool await_ready() const noexcept { return tasks_.empty() && !attention(); }
-  template <class Promise>
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
-    must_be_skuas<Promise>();
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tasks_.empty()) return through_empty_fork(h);
     if (attention()) [[unlikely]]
       return fork_with_attention(
@@ -233,9 +229,14 @@ detail::when_all_range<T> when_all(std::vector<task<T>> tasks) {
 
 // Any awaitables, not only tasks: when_all(stream.write_all(a), handle, skua::sleep_for(1s)). detail/any_awaitable.hpp says how they are kept.
 template <detail::awaitable... A>
-  requires(detail::other_awaitable<A> || ...)
+  requires(detail::other_awaitable<A> || ...) && (!detail::temporary_operation<A> && ...)
 auto when_all(A&&... a) {
-  return detail::in_expression<A...>([&] { return detail::when_all_tuple<detail::awaited<A>...>(detail::as_task(static_cast<A&&>(a))...); });
+  return when_all(detail::as_task(static_cast<A&&>(a))...);
+}
+template <detail::awaitable... A>
+  requires(detail::temporary_operation<A> || ...)
+auto when_all(SKUA_LIFETIMEBOUND A&&... a) {
+  return detail::at_once([&] { return when_all(detail::as_task(static_cast<A&&>(a))...); });
 }
 
 // Any range whose elements are tasks; they are moved from.

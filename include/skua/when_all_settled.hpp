@@ -23,9 +23,15 @@ namespace skua {
 //     auto [user, ads] = co_await skua::when_all_settled(load_user(id), load_ads(id));
 //     if (ads.failed()) ..
 template <detail::awaitable... A>
+  requires(!detail::temporary_operation<A> && ...)
 auto when_all_settled(A&&... a) {
   static_assert(sizeof...(A) > 0, "when_all_settled() of nothing");
-  return detail::in_expression<A...>([&] { return when_all(detail::settled(detail::as_task(static_cast<A&&>(a)))...); });
+  return when_all(detail::settled(detail::as_task(static_cast<A&&>(a)))...);
+}
+template <detail::awaitable... A>
+  requires(detail::temporary_operation<A> || ...)
+auto when_all_settled(SKUA_LIFETIMEBOUND A&&... a) {
+  return detail::at_once([&] { return when_all_settled(detail::as_task(static_cast<A&&>(a))...); });
 }
 template <class T>
 auto when_all_settled(std::vector<task<T>> tasks) {

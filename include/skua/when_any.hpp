@@ -63,9 +63,7 @@ public:
     if (parent == nullptr) [[unlikely]] destroy_frames(indices{});   // never awaited, or ended before it began
   }
   bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
-    must_be_skuas<Promise>();
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     return start(h, indices{});
   }
   result await_resume() { return settle(indices{}); }
@@ -140,9 +138,7 @@ public:
   }
   when_any_range(when_any_range const&) = delete;
   bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) {
-    must_be_skuas<Promise>();
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (attention() && stopped_at_fork()) return unwind(h.address());   // tasks_ owns the frames
     std::size_t const n = tasks_.size();
     for (std::size_t i = 0; i < n; ++i) places_[i] = tasks_[i].peek();
@@ -191,9 +187,14 @@ detail::when_any_range<T> when_any(std::vector<task<T>> tasks) {
 
 // Any awaitables, not only tasks, and ranges of them; detail/any_awaitable.hpp says how they are kept. The result of one that loses is lost.
 template <detail::awaitable... A>
-  requires(detail::other_awaitable<A> || ...)
+  requires(detail::other_awaitable<A> || ...) && (!detail::temporary_operation<A> && ...)
 auto when_any(A&&... a) {
-  return detail::in_expression<A...>([&] { return detail::when_any_tuple<detail::awaited<A>...>(detail::as_task(static_cast<A&&>(a))...); });
+  return when_any(detail::as_task(static_cast<A&&>(a))...);
+}
+template <detail::awaitable... A>
+  requires(detail::temporary_operation<A> || ...)
+auto when_any(SKUA_LIFETIMEBOUND A&&... a) {
+  return detail::at_once([&] { return when_any(detail::as_task(static_cast<A&&>(a))...); });
 }
 template <std::ranges::input_range R>
   requires detail::range_of_awaitables<R>

@@ -17,6 +17,7 @@
 #include <memory>
 #include <string_view>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 namespace {
@@ -73,10 +74,20 @@ struct foreign_coroutine {
     void unhandled_exception() const noexcept { std::terminate(); }
   };
 };
+// As if a task awaited it that somebody else's awaitable has resumed, on a thread of its own: others than tasks are refused at compile time.
+template <class A>
+struct awaited_by_a_task {
+  A inner;
+  bool await_ready() { return inner.await_ready(); }
+  auto await_suspend(std::coroutine_handle<> h) {
+    return inner.await_suspend(std::coroutine_handle<task<>::promise_type>::from_address(h.address()));
+  }
+  auto await_resume() { return inner.await_resume(); }
+};
 template <class Make>
 foreign_coroutine await_outside(Make make, bool& refused) {
   try {
-    (void)co_await make();
+    (void)co_await awaited_by_a_task<decltype(make())>{make()};
   } catch (skua::usage_error const& e) {
     refused = std::string_view(e.what()).find("resumed outside its workers") != std::string_view::npos;
   }
@@ -100,6 +111,22 @@ TEST(Misuse, what_is_awaited_on_a_thread_that_is_no_worker) {
   EXPECT_TRUE(refuses([] { return skua::this_task::yield(); }));
   EXPECT_TRUE(refuses([&] { return never_set.wait(); }));
   EXPECT_EQ(local.get(), nullptr);
+}
+
+// Nobody would ever hear of its end.
+TEST(MisuseDeathTest, a_task_that_ends_on_a_thread_that_is_no_worker_is_named) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  struct resumed_elsewhere {
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> h) const { std::thread(h).detach(); }
+    void await_resume() const noexcept {}
+  };
+  auto const end_there = [] {
+    skua::run([]() -> task<> {
+      co_await skua::spawn(skua::named("stray"), []() -> task<> { co_await resumed_elsewhere(); });
+    }());
+  };
+  EXPECT_DEATH(end_there(), "task [0-9]+ 'stray' \\(spawned at .*misuse_test.cpp:[0-9]+\\) ended on a thread that is no worker.*skua::callback");
 }
 
 // It would be a use after free: the joiner's await looks at the handle's task.

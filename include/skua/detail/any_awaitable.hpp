@@ -83,16 +83,14 @@ public:
 private:
   Inner inner_;
 };
-template <class A>
-inline constexpr bool is_awaited_where_it_is = !std::is_lvalue_reference_v<A> && !std::move_constructible<A>;
-// What a combinator of `A..` returns: make(), unless it refers to a temporary.
-template <class... A, class Make>
-SKUA_INLINE auto in_expression(Make make) {
-  if constexpr ((is_awaited_where_it_is<A> || ...))
-    return awaited_at_once<decltype(make())>(std::in_place, std::move(make));
-  else
-    return make();
+template <class Make>
+SKUA_INLINE auto at_once(Make make) {
+  return awaited_at_once<decltype(make())>(std::in_place, std::move(make));
 }
+// A combinator has an overload for these that returns at_once(..). Its parameter is bound to what it returns, which clang then misses where the type cannot
+// say it: `return timeout(1s, e.wait());`, `co_await std::move(kept)`.
+template <class A>
+concept temporary_operation = other_awaitable<A> && !std::is_lvalue_reference_v<A> && !std::move_constructible<A>;
 
 // A range of awaitables that are no tasks: what is moved from its elements if it is an rvalue that owns them.
 template <class R>

@@ -158,7 +158,7 @@ class [[nodiscard("nothing is awaited until it is awaited")]] group_wait : group
 public:
   group_wait(group_state& g, bool room) noexcept : group_operation(room ? group_room_kind : group_join_kind, g), room_(room) {}
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
     slept_ = true;   // before somebody may find it
     if (group.parties.sleep(*this, room_)) return suspend(*this);

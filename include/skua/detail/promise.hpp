@@ -40,12 +40,22 @@ SKUA_INLINE promise_base& promise_at(void* frame) noexcept {
 }
 SKUA_INLINE std::coroutine_handle<> handle_of(void* frame) noexcept { return std::coroutine_handle<>::from_address(frame); }
 
-// Who awaits a fork is a coroutine of skua's, which runs on workers alone; so a fork does not look whether it is on one.
-template <class Promise>
-constexpr void must_be_skuas() noexcept {
-  static_assert(std::derived_from<Promise, promise_base>,
-                "a skua::task, when_all, when_any and branches can be awaited by a skua::task only; from other code use runtime::block_on or runtime::spawn");
-}
+// The coroutine that awaits an operation or a fork: one of skua's, which runs on workers alone, and can be unwound. So await_suspend() takes no other.
+class own_coroutine {
+public:
+  template <class Promise>
+  SKUA_INLINE own_coroutine(std::coroutine_handle<Promise> h) noexcept : handle_(h) {
+    static_assert(std::derived_from<Promise, promise_base>,
+                  "what skua offers to co_await is awaited by a skua::task or a skua::async_generator only. Other coroutines: let a task do it, with "
+                  "runtime::spawn or runtime::block_on, and hand the result on as that task's last step. An awaiter that wraps one of skua's passes on the "
+                  "std::coroutine_handle<Promise> that it was given");
+  }
+  SKUA_INLINE operator std::coroutine_handle<>() const noexcept { return handle_; }
+  void* address() const noexcept { return handle_.address(); }
+
+private:
+  std::coroutine_handle<> handle_;
+};
 
 // What to resume when a coroutine with this `up` has ended and its frame is gone. Inline in join.hpp.
 std::coroutine_handle<> finish(std::uintptr_t up) noexcept;

@@ -20,7 +20,7 @@ struct transfer_operation : io_operation {
       : io_operation(k, d, g), data(p), size(n) {}
 
   bool await_ready() noexcept { return !attention() && spend_budget() && try_now(); }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) { return start(h); }
+  std::coroutine_handle<> await_suspend(own_coroutine h) { return start(h); }
 };
 
 extern io_kind const read_some_kind, write_some_kind, read_exactly_kind, write_all_kind, readv_kind, writev_kind, writev_all_kind;

@@ -106,18 +106,17 @@ public:
     locked_scope const g(self().lock());
     return self().take();
   }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> h) {
+  std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
     owner = tl.owner;
+    bool waits;
     {
       locked_scope const g(self().lock());
-      if (!self().take()) {
-        self().enlist_now();
-        h = nullptr;
-      }
+      waits = !self().take();
+      if (waits) self().enlist_now();
     }
     // INV-WAIT-4: if it was queued, the primitive may be gone, and so may *this once it is armed.
-    return h == nullptr ? suspend(*this) : go_on_fairly(*this);
+    return waits ? suspend(*this) : go_on_fairly(*this);
   }
 
 protected:
