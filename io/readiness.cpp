@@ -66,7 +66,7 @@ bool readiness::look() noexcept { return look_at(*this, fd_); }
 std::coroutine_handle<> readiness::await_suspend(own_coroutine h) {
   if (!looked_) {
     if (!begin(*this, h)) return unwind(h.address());   // S1: before anything else
-    if (look()) return h;
+    if (look()) return go_on_fairly(*this);
   }
   int const own = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
   if (own < 0) return error = errno, h;

@@ -66,7 +66,8 @@ std::coroutine_handle<> select_operation::start(std::coroutine_handle<> h) {
   set_parent(h);
   if (!begin(*this, handle())) {
     if (stop_branch == none) return unwind(h.address());
-    return h;   // it is what has come
+    claims.settle(stop_branch);   // it is what has come
+    return go_on_fairly(*this);
   }
   return run();
 }

@@ -63,9 +63,11 @@ skua::stop_reason stop_reason() {
 
 namespace detail {
 
-void join_misused(bool empty) {
-  throw usage_error(empty ? "skua: awaited an empty join_handle (moved from, or detached)"
-                          : "skua: this join_handle was awaited before, or is being awaited by another task");
+void join_misused(join_misuse what) {
+  throw usage_error(what == join_misuse::empty ? "skua: this join_handle is empty: it was moved from, or detached"
+                    : what == join_misuse::awaited_by_another
+                        ? "skua: this join_handle's task is being awaited by somebody else"
+                        : "skua: this join_handle's task was joined before and has given its result; in a loop of selects: on(handle, f).only_if(not yet)");
 }
 
 void not_in_runtime(char const* what) {

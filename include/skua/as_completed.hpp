@@ -61,12 +61,12 @@ public:
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
+    bool waits = false;
     {
       std::lock_guard const g(queue_.lock);
-      if (queue_.first != nullptr) return h;
-      queue_.waiter = this;
+      if (queue_.first == nullptr) queue_.waiter = this, waits = true;
     }
-    return suspend(*this);
+    return waits ? suspend(*this) : go_on_fairly(*this);
   }
   completion_queue::node& await_resume() const noexcept { return *queue_.take(); }
 

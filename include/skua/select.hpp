@@ -139,10 +139,11 @@ struct join_branch : event_branch<join_operation> {
 
   explicit join_branch(spec&& s) noexcept : event_branch(&how, static_cast<task_header*>(s.block)), block(s.block) {}
   void check() const {
-    if (block == nullptr || block->taken) join_misused(block == nullptr);
+    if (block == nullptr) join_misused(join_misuse::empty);
+    if (block->taken) join_misused(join_misuse::joined_before);
   }
   T take() {
-    if (refused) join_misused(false);
+    if (refused) join_misused(join_misuse::awaited_by_another);
     return typename join_handle<T>::awaiter(block).await_resume();
   }
 

@@ -17,7 +17,8 @@ namespace detail {
 inline bool withdraw_join(operation& op) noexcept;
 inline constexpr operation_kind join_kind{"join", withdraw_join};
 
-[[noreturn]] SKUA_COLD void join_misused(bool empty);
+enum class join_misuse : unsigned char { empty, joined_before, awaited_by_another };
+[[noreturn]] SKUA_COLD void join_misused(join_misuse what);
 [[noreturn]] SKUA_COLD void dropped_while_awaited(task_header const& h) noexcept;   // says which task, and ends the process
 [[noreturn]] SKUA_COLD void not_in_runtime(char const* what);
 
@@ -72,8 +73,8 @@ public:
   public:
     explicit awaiter(detail::result_block<T>* b) noexcept : join_operation(detail::join_kind, b), block_(b) {}
     bool await_ready() const {
-      if (block_ == nullptr || block_->taken) [[unlikely]] detail::join_misused(block_ == nullptr);
-      return block_->state.ended() && !detail::attention();
+      if (block_ == nullptr || block_->taken) [[unlikely]] refuse();
+      return block_->state.ended() && !detail::attention() && detail::spend_budget();
     }
     std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
@@ -81,11 +82,12 @@ public:
       using wait = detail::task_state<detail::real_sync>::wait;
       wait const w = block_->state.wait_for_end(reinterpret_cast<std::uintptr_t>(static_cast<operation*>(this)));
       if (w == wait::registered) [[likely]] return detail::suspend(*this);
-      if (w == wait::refused) detail::join_misused(false);
-      return h;   // it has ended; nobody knows of us
+      if (w == wait::refused) detail::join_misused(detail::join_misuse::awaited_by_another);
+      return detail::go_on_fairly(*this);   // it has ended; nobody knows of us
     }
     T await_resume() {
       detail::task_header& h = *block_;
+      if (h.taken) [[unlikely]] refuse();   // while this one yielded
       if (h.outcome == detail::task_header::stopped) [[unlikely]]
         throw task_stopped(h.reason.load(std::memory_order_relaxed));   // relaxed: acquired with the end
       h.taken = true;
@@ -97,6 +99,7 @@ public:
     }
 
   private:
+    [[noreturn]] void refuse() const { detail::join_misused(block_ == nullptr ? detail::join_misuse::empty : detail::join_misuse::joined_before); }
     detail::result_block<T>* block_;
   };
   awaiter operator co_await() const& noexcept { return awaiter(block_); }

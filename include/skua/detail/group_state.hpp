@@ -163,7 +163,7 @@ public:
     slept_ = true;   // before somebody may find it
     if (group.parties.sleep(*this, room_)) return suspend(*this);
     slept_ = false;
-    return h;
+    return go_on_fairly(*this);
   }
   void await_resume() const noexcept {
     if (room_ && slept_) group.came();
