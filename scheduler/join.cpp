@@ -263,8 +263,8 @@ namespace {
 
 [[noreturn]] SKUA_COLD void ended_outside(task_header const& h) noexcept {
   std::fprintf(stderr,
-               "skua: task %llu '%s' (spawned at %s:%u) ended on a thread that is no worker: something that it awaited, and that is not skua's, resumed it there. "
-               "Await such things with skua::callback, or a skua::promise.\n",
+               "skua: task %llu '%s' (spawned at %s:%u) ended on a thread that is no worker: something that it awaited, and that is not skua's, resumed it "
+               "there. Await such things with skua::callback, or a skua::promise.\n",
                static_cast<unsigned long long>(h.id), h.name(), h.site.file_name(), h.site.line());
   std::abort();
 }

@@ -256,7 +256,8 @@ TEST_F(Select, joins_a_task_only_if_that_wins) {
       co_await select(on(h, [](int) {}), on(a.recv(), nothing));
       ADD_FAILURE() << "its result was taken";
     } catch (skua::usage_error const& e) {
-      EXPECT_NE(std::string(e.what()).find("joined before and has given its result; in a loop of selects: on(handle, f).only_if"), std::string::npos) << e.what();
+      std::string const text = e.what();
+      EXPECT_NE(text.find("joined before and has given its result; in a loop of selects: on(handle, f).only_if"), std::string::npos) << text;
     }
     got = co_await select(on(h, [](int n) { return n; }).only_if(false), otherwise([] { return 7; }));
     EXPECT_EQ(got, 7);
