@@ -88,7 +88,7 @@ TEST_F(Shutdown, a_task_counts_as_gone_behind_the_end_of_its_result) {
     (void)s.finish(
         [&] {
           calls += "ended ";
-          if (dropped_in_between) EXPECT_FALSE(s.release());   // the task's end finds it, and destroys
+          if (dropped_in_between) { EXPECT_FALSE(s.release()); }   // the task's end finds it, and destroys
         },
         [&] { calls += "destroy "; }, [&] { calls += "gone"; });
     return calls;

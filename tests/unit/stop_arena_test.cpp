@@ -39,7 +39,7 @@ struct in_an_arena : scene {
   void check() {
     EXPECT_EQ(begun, ended);
     EXPECT_EQ(got, ended);
-    if (body_ended) EXPECT_EQ(got, 3);
+    if (body_ended) { EXPECT_EQ(got, 3); }
   }
 };
 

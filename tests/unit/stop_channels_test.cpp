@@ -139,7 +139,7 @@ struct one_answer : scene {
     point();
   }
   void check() {
-    if (body_ended) EXPECT_EQ(got, 7);
+    if (body_ended) { EXPECT_EQ(got, 7); }
     tx_.reset();
   }
 };
@@ -263,7 +263,7 @@ struct choosing : scene {
     EXPECT_EQ(taken_permits + static_cast<int>(permits.available()), gave_permits);
     EXPECT_EQ(taken_signals + signal.try_wait(), gave_signals);
     EXPECT_TRUE(m.try_lock());
-    if (body_ended) EXPECT_EQ(messages + sent + taken_permits + taken_signals + locked + ticks, 10);
+    if (body_ended) { EXPECT_EQ(messages + sent + taken_permits + taken_signals + locked + ticks, 10); }
   }
 };
 

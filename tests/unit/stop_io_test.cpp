@@ -92,7 +92,7 @@ struct file_pieces : file_scene {
   void check() {
     std::string const is = content();
     EXPECT_EQ(is, (text + more).substr(0, is.size()));
-    if (body_ended) EXPECT_EQ(is.size(), 8000u);
+    if (body_ended) { EXPECT_EQ(is.size(), 8000u); }
     std::filesystem::remove(path);
   }
 };
@@ -113,8 +113,8 @@ struct whole_files : file_scene {   // replaced: readers see all of the old or a
   }
   void check() {
     std::string const is = content();
-    if (is != other) EXPECT_EQ(is, text.substr(0, is.size()));
-    if (body_ended) EXPECT_EQ(is, other);
+    if (is != other) { EXPECT_EQ(is, text.substr(0, is.size())); }
+    if (body_ended) { EXPECT_EQ(is, other); }
     // What a stopped write_file has left beside it is removed in the background.
     auto const beside = [this] {
       int n = 0;
@@ -166,7 +166,7 @@ struct connecting : scene {   // a connection that was made is the body's, or cl
     }
   }
   void check() {
-    if (body_ended) EXPECT_EQ(made, 2);
+    if (body_ended) { EXPECT_EQ(made, 2); }
   }
 };
 // Two addresses, perhaps, of which one refuses; the lookup is abandoned when it is stopped.
@@ -224,7 +224,7 @@ struct resolving : scene {
     }
   }
   void check() {
-    if (body_ended) EXPECT_EQ(got, 2);
+    if (body_ended) { EXPECT_EQ(got, 2); }
   }
 };
 
@@ -332,7 +332,7 @@ struct room_in_a_pipe : scene {
     while (read_page()) {
     }
     EXPECT_EQ(read, before + page * static_cast<std::size_t>(written));
-    if (body_ended) EXPECT_EQ(written, 3);
+    if (body_ended) { EXPECT_EQ(written, 3); }
   }
 };
 
@@ -366,7 +366,7 @@ struct abandoning : scene {   // what has begun goes on by itself, and owns what
     while (calls.use_count() != 1) std::this_thread::yield();   // what was abandoned is destroyed by its thread
     EXPECT_EQ(calls->begun, calls->ended);
     EXPECT_LE(got, calls->ended);
-    if (body_ended) EXPECT_EQ(got, 3);
+    if (body_ended) { EXPECT_EQ(got, 3); }
   }
 };
 
@@ -431,7 +431,7 @@ TEST_F(StopBySignal, a_program_ends_in_order_wherever_the_signal_comes) {
         break;
       }
       EXPECT_EQ(report.status, s.ended ? 7 : 0) << at;
-      if (!s.ended) EXPECT_EQ(report.signal, SIGTERM) << at;   // behind its last point the main task may be quicker than the signal
+      if (!s.ended) { EXPECT_EQ(report.signal, SIGTERM) << at; }   // behind its last point the main task may be quicker than the signal
       ASSERT_LT(at, 100);
     }
 }

@@ -64,7 +64,7 @@ struct locking : scene, Lock {
   void check() {
     EXPECT_EQ(inside, 0);
     EXPECT_TRUE(this->is_free());
-    if (body_ended) EXPECT_EQ(got, 3);
+    if (body_ended) { EXPECT_EQ(got, 3); }
   }
 };
 struct by_mutex {
@@ -116,7 +116,7 @@ struct reading : scene {
   }
   void check() {
     EXPECT_TRUE(m.try_lock());
-    if (body_ended) EXPECT_EQ(got, 3);
+    if (body_ended) { EXPECT_EQ(got, 3); }
   }
 };
 

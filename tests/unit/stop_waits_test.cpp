@@ -55,7 +55,7 @@ struct joining : scene {
     co_await until([this] { return body_gone && running == 0; });
   }
   void check() {
-    if (body_ended) EXPECT_EQ(got, 3);
+    if (body_ended) { EXPECT_EQ(got, 3); }
   }
 };
 struct group_waits : scene {   // join(), room(), start()
@@ -87,7 +87,7 @@ struct group_waits : scene {   // join(), room(), start()
   }
   task<> others() { co_return; }
   void check() {
-    if (body_ended) EXPECT_EQ(ended, 2);
+    if (body_ended) { EXPECT_EQ(ended, 2); }
   }
 };
 struct times : scene {
@@ -112,7 +112,7 @@ struct times : scene {
     }
   }
   void check() {
-    if (body_ended) EXPECT_EQ(ticks, 3);
+    if (body_ended) { EXPECT_EQ(ticks, 3); }
   }
 };
 struct generating : scene {
@@ -143,7 +143,7 @@ struct generating : scene {
   task<> others() { co_return; }
   void check() {
     EXPECT_EQ(alive, 0);
-    if (body_ended) EXPECT_EQ(got, 3);
+    if (body_ended) { EXPECT_EQ(got, 3); }
   }
 };
 struct calling_back : scene {
@@ -175,7 +175,7 @@ struct calling_back : scene {
   }
   void check() {
     EXPECT_FALSE(pending);
-    if (body_ended) EXPECT_EQ(got, 3);
+    if (body_ended) { EXPECT_EQ(got, 3); }
   }
 };
 struct in_a_strand : scene {
@@ -198,7 +198,7 @@ struct in_a_strand : scene {
   void check() {
     EXPECT_GE(mine, begun - 1);
     EXPECT_LE(mine, begun);
-    if (body_ended) EXPECT_EQ(mine, 3);
+    if (body_ended) { EXPECT_EQ(mine, 3); }
   }
 };
 
@@ -342,7 +342,7 @@ struct blocking : scene {   // what has begun is waited for (S7)
   void check() {
     EXPECT_EQ(begun, ended);
     EXPECT_EQ(got, ended);   // its value was delivered
-    if (body_ended) EXPECT_EQ(got, 3);
+    if (body_ended) { EXPECT_EQ(got, 3); }
   }
 };
 
