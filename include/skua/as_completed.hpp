@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // as_completed: results in the order in which they come.
 //
-// The tasks are tasks of a group; each puts its outcome into a queue, which the group's body empties.
-//     lock      guards the queue and `waiter`
-//     waiter    0 -> operation: the body, when the queue is empty.  operation -> 0: whoever puts a result there, who completes it; or its stop (withdraw)
+// The tasks are tasks of a group; each puts its outcome into a queue, which the group's body empties. When there is nothing in it, the body waits at it as at
+// an event (detail/wait_queue.hpp has the protocol).
 #pragma once
 #include "detail/any_awaitable.hpp"
-#include "detail/operation.hpp"
-#include "detail/spin_lock.hpp"
+#include "detail/waiter.hpp"
 #include "outcome.hpp"
 #include "shield.hpp"
 #include "task_group.hpp"
 #include <concepts>
 #include <cstddef>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <ranges>
 #include <utility>
@@ -30,18 +27,18 @@ struct completion_queue {
   };
   // Any worker, once for each node.
   void put(node& n) noexcept {
-    operation* told;
+    waiter_links* told;
     {
-      std::lock_guard const g(lock);
+      locked_scope const g(lock);
       n.next = nullptr;
       (first == nullptr ? first : last->next) = &n;
       last = &n;
-      told = std::exchange(waiter, nullptr);
+      told = waiting.take();
     }
-    if (told != nullptr) complete_and_schedule(*tl.owner, *told);
+    if (told != nullptr) wake(*told);
   }
   node* take() noexcept {
-    std::lock_guard const g(lock);
+    locked_scope const g(lock);
     node* const n = first;
     if (n != nullptr) first = n->next;
     return n;
@@ -49,38 +46,22 @@ struct completion_queue {
 
   spin_lock<> lock;
   node *first = nullptr, *last = nullptr;
-  operation* waiter = nullptr;
+  wait_list waiting;   // the body, or nobody
 };
 
-inline bool withdraw_completion(operation& op) noexcept;
-inline constexpr operation_kind completion_kind{"completion", withdraw_completion};
-
-class [[nodiscard]] next_completion : operation {
+class [[nodiscard]] next_completion : public sync_awaiter<next_completion> {
 public:
-  explicit next_completion(completion_queue& q) noexcept : operation(completion_kind), queue_(q) {}
-  bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(own_coroutine h) {
-    if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
-    bool waits = false;
-    {
-      std::lock_guard const g(queue_.lock);
-      if (queue_.first == nullptr) queue_.waiter = this, waits = true;
-    }
-    return waits ? suspend(*this) : go_on_fairly(*this);
-  }
+  explicit next_completion(completion_queue& q) noexcept : sync_awaiter(this_kind), queue_(q) {}
   completion_queue::node& await_resume() const noexcept { return *queue_.take(); }
 
 private:
-  friend bool withdraw_completion(operation& op) noexcept;
+  friend class sync_awaiter<next_completion>;
+  spin_lock<>& lock() noexcept { return queue_.lock; }
+  wait_list& list() noexcept { return queue_.waiting; }
+  bool take() noexcept { return queue_.first != nullptr; }   // await_resume() does: nobody else takes
+  static constexpr operation_kind this_kind{"completion", withdraw_this};
   completion_queue& queue_;
 };
-inline bool withdraw_completion(operation& op) noexcept {
-  completion_queue& q = static_cast<next_completion&>(op).queue_;
-  std::lock_guard const g(q.lock);
-  if (q.waiter != &op) return false;
-  q.waiter = nullptr;
-  return true;
-}
 
 template <class T>
 struct settled_task : completion_queue::node {
