@@ -21,7 +21,8 @@ namespace skua {
 
 namespace detail {
 
-// The operation; whoever calls back knows its address.
+// The operation; whoever calls back knows its address. It adds nothing to the protocol of an operation (stop_core.hpp): a call that comes while `start` runs
+// completes it before it is armed, and the interface is the referee between a call and a stop.
 template <class T>
 struct callback_operation : operation {
   enum outcome_t : unsigned char { none, value, failed };
