@@ -115,7 +115,12 @@ TEST_F(Shutdown, waits_for_the_destructor_of_a_result_that_nobody_wants) {
   };
   std::atomic<int> step = 0;
   skua::runtime rt({.workers = 1});
-  rt.spawn([](std::atomic<int>& s) -> task<slow> { co_return slow(s); }, std::ref(step)).detach();
+  std::atomic<bool> detached = false;   // before it ends: otherwise detach() destroys the result, on this thread
+  rt.spawn([&detached](std::atomic<int>& s) -> task<slow> {
+    while (!detached) co_await skua::this_task::yield();
+    co_return slow(s);
+  }, std::ref(step)).detach();
+  detached = true;
   while (step != 1) std::this_thread::yield();
   EXPECT_EQ(rt.metrics().live_tasks, 1u);
   EXPECT_FALSE(rt.shutdown(1ms).clean());
