@@ -116,10 +116,11 @@ TEST_F(Shutdown, waits_for_the_destructor_of_a_result_that_nobody_wants) {
   std::atomic<int> step = 0;
   skua::runtime rt({.workers = 1});
   std::atomic<bool> detached = false;   // before it ends: otherwise detach() destroys the result, on this thread
-  rt.spawn([&detached](std::atomic<int>& s) -> task<slow> {
+  auto h = rt.spawn([&]() -> task<slow> {
     while (!detached) co_await skua::this_task::yield();
-    co_return slow(s);
-  }, std::ref(step)).detach();
+    co_return slow(step);
+  });
+  std::move(h).detach();
   detached = true;
   while (step != 1) std::this_thread::yield();
   EXPECT_EQ(rt.metrics().live_tasks, 1u);
