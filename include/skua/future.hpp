@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // promise and future: a value that comes from anywhere, once.
 //
-// Both sides share one allocation, the state: a word (detail/future_core.hpp has its protocol) and the outcome. The coroutine that awaits is
+// Both sides share one small block, the state, from the pool that coroutine frames come from (over-aligned ones do not): a word (detail/future_core.hpp has
+// its protocol) and the outcome. The coroutine that awaits is
 // resumed by the thread that sets the value, if that is a worker of its runtime, or else through the runtime's injection queue.
 #pragma once
 #include "detail/future_core.hpp"
@@ -10,6 +11,7 @@
 #include "task.hpp"
 #include <concepts>
 #include <coroutine>
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <new>
@@ -42,6 +44,10 @@ struct future_state : future_state_base {
   };
   future_state() noexcept {}
   ~future_state() { discard(); }
+  static void* operator new(std::size_t n) { return tl.pool.allocate(n); }
+  static void operator delete(void* p, std::size_t n) noexcept { tl.pool.deallocate(p, n); }
+  static void* operator new(std::size_t n, std::align_val_t a) { return ::operator new(n, a); }
+  static void operator delete(void* p, std::size_t n, std::align_val_t a) noexcept { ::operator delete(p, n, a); }
   void discard() noexcept {
     if (outcome == value) std::destroy_at(std::addressof(result));
     if (outcome == failed) std::destroy_at(std::addressof(error));

@@ -5,7 +5,7 @@
 //     co_await requests.send({question, std::move(reply)});
 //     if (auto a = co_await answer.recv()) use(*a);            // none: whoever had the request dropped it
 //
-// Both ends share one small block, from the pool that coroutine frames come from. The protocol is the future's: detail/future_core.hpp; one sender has
+// Both ends share one small block, as promise and future do. The protocol is theirs, detail/future_core.hpp; one sender has
 // nobody to claim the outcome against, and sending and leaving are one step. Unlike a promise,
 // it says by a value, not by an exception, that the other side is gone, and a message that nobody will see comes back to its sender.
 #pragma once
@@ -32,8 +32,6 @@ struct oneshot_state : future_state<T> {
   static_assert(std::is_object_v<T> && std::is_nothrow_move_constructible_v<T>,
                 "a oneshot carries objects that move without throwing; for others use promise and future");
   static_assert(alignof(future_state<T>) <= frame_shape::granule, "over-aligned messages are not supported");
-  static void* operator new(std::size_t n) { return tl.pool.allocate(n); }
-  static void operator delete(void* p, std::size_t n) noexcept { tl.pool.deallocate(p, n); }
 
   std::optional<T> take_if_any() noexcept {
     if (this->outcome != future_state_base::value) return std::nullopt;

@@ -134,6 +134,25 @@ TEST_F(ChannelAllocation, none_at_a_oneshot_beyond_the_frame_pool) {
   });
 }
 
+TEST_F(ChannelAllocation, none_at_a_promise_beyond_the_frame_pool) {
+  SKIP_UNLESS_ALLOCATIONS_ARE_COUNTED();
+  rt.block_on([]() -> task<> {
+    skua::channel<skua::promise<int>> requests(1);
+    co_await second_time(
+        [=]() -> task<> {
+          for (int i = 0; i < 100; ++i) {
+            skua::promise<int> reply;
+            auto answer = reply.get_future();
+            (void)co_await requests.send(std::move(reply));
+            EXPECT_EQ(co_await answer, i);
+          }
+        },
+        [=]() -> task<> {
+          for (int i = 0; i < 100; ++i) (*co_await requests.recv()).set_value(i);
+        });
+  });
+}
+
 TEST_F(ChannelAllocation, none_at_a_strand) {
   SKIP_UNLESS_ALLOCATIONS_ARE_COUNTED();
   rt.block_on([]() -> task<> {

@@ -7,6 +7,7 @@
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include <atomic>
+#include <cstdint>
 #include <gtest/gtest.h>
 #include <memory>
 #include <optional>
@@ -259,6 +260,20 @@ task<int> take_and_destroy(meeting* m) {
   delete m;
   co_return n;
 }
+TEST(Future, keeps_values_of_any_alignment) {
+  struct alignas(128) wide {
+    explicit wide(bool* aligned) noexcept { *aligned = reinterpret_cast<std::uintptr_t>(this) % 128 == 0; }
+  };
+  for (int i = 0; i < 20; ++i) {   // an awaiting frame would not be aligned
+    bool aligned = false;
+    skua::promise<wide> p;
+    auto const f = p.get_future();
+    p.set_value(&aligned);
+    EXPECT_TRUE(f.ready());
+    EXPECT_TRUE(aligned);
+  }
+}
+
 TEST(Future, that_is_always_ready_lets_other_tasks_run__D11) {
   skua::runtime rt({.workers = 1});
   rt.block_on([]() -> task<> {

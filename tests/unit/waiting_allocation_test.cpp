@@ -439,7 +439,7 @@ TEST_F(WaitingAllocation, of_groups) {
       p.end();
     });
   }, let_go);
-  costs(memory{1, 1, 1}, [this](probe& p) -> task<> {   // start(): its frame, the task, and the promise through which it says that it is ready
+  costs(memory{0, 2, 1}, [this](probe& p) -> task<> {   // start(): its frame and the promise through which it says that it is ready, from the pool; the task
     co_await skua::with_task_group([&](skua::task_group& g) -> task<> {
       co_await skua::this_task::yield();   // and its record is there
       p.begin();
