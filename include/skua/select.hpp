@@ -304,7 +304,7 @@ inline constexpr stopping_t stopping{};
 //
 //     on(channel.recv(), f(std::optional<T>))        on(sleep_for(d), f())          on(future, f(T))        of a skua::future, given as an lvalue
 //     on(channel.send(v), f(send_result<T>))         on(sleep_until(t), f())        on(stopping, f())
-//     on(handle, f(T))        of a join_handle, given as an lvalue: it is joined if it wins, and otherwise as it was
+//     on(handle, f(T))        of a join_handle or a group's child_handle, given as an lvalue: it is joined if it wins, and otherwise as it was
 //     on(answer.recv(), f(std::optional<T>))         of a oneshot
 //     on(m.lock(), f(scoped_lock))                   of a mutex; a shared_mutex: f(scoped_exclusive_lock), and on(m.lock_shared(), f(scoped_shared_lock))
 //     on(s.acquire(n), f(semaphore_permit))          on(e.wait(), f())         of an event, an auto_reset_event, a latch
@@ -323,8 +323,9 @@ template <class F>
 auto on(detail::sleep_awaiter&& op, F f) {
   return select_arm<detail::timer_branch::spec, F>({op.deadline()}, std::move(f));
 }
-template <class T, class F>
-auto on(join_handle<T>& h, F f) {
+template <class H, class F, class T = typename H::value_type>   // a join_handle, or a child_handle
+  requires std::same_as<typename H::awaiter, typename join_handle<T>::awaiter>
+auto on(H& h, F f) {
   return select_arm<typename detail::join_branch<T>::spec, F>({h.block()}, std::move(f));
 }
 template <class T, class F>

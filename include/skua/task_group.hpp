@@ -55,6 +55,7 @@ public:
 
   // For skua's own parts.
   explicit child_handle(detail::result_block<T>* b) noexcept : block_(b) {}
+  detail::result_block<T>* block() const noexcept { return block_; }
 
 private:
   void drop() noexcept {

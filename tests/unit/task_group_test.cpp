@@ -3,6 +3,7 @@
 // task_group_stop_test.cpp has stops.
 #include "skua/event.hpp"
 #include "skua/runtime.hpp"
+#include "skua/select.hpp"
 #include "skua/task_group.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
@@ -135,6 +136,27 @@ TEST_P(TaskGroup, handles_give_results_and_may_be_dropped_or_outlive_it) {
     EXPECT_EQ(co_await kept, 4);
     EXPECT_THROW(co_await kept, skua::usage_error);
     EXPECT_THROW(co_await skua::child_handle<>(), skua::usage_error);
+  };
+  rt.block_on(body);
+}
+
+TEST_P(TaskGroup, handles_are_branches_of_a_select) {
+  auto body = []() -> task<> {
+    int const sum = co_await skua::with_task_group([&](task_group& g) -> task<int> {
+      auto slow = g.spawn(after, 3s, 1);
+      auto const quick = g.spawn(after, 1s, 2);
+      bool slow_ended = false, quick_ended = false;
+      int sum = 0, timers = 0;
+      while (!slow_ended || !quick_ended)
+        co_await skua::select(skua::on(slow, [&](int n) { slow_ended = true, sum += n; }).only_if(!slow_ended),
+                              skua::on(quick, [&](int n) { quick_ended = true, sum += 10 * n; }).only_if(!quick_ended),
+                              skua::on(skua::sleep_for(2s), [&] { ++timers; }).only_if(quick_ended));
+      EXPECT_LE(timers, 1);   // due with the slow one
+      skua::child_handle<> empty;
+      EXPECT_THROW(co_await skua::select(skua::on(empty, [] {})), skua::usage_error);
+      co_return sum;
+    });
+    EXPECT_EQ(sum, 21);
   };
   rt.block_on(body);
 }
