@@ -214,6 +214,35 @@ TEST_F(Hazards, what_is_spawned_without_a_group_has_no_deadline_and_no_task_loca
   });
 }
 
+task<> nap() { co_await skua::sleep_for(1s); }
+task<> stopped_with_clean_up(bool group, std::string* how) {
+  auto clean_up = [=]() -> task<> {
+    try {
+      if (group)
+        co_await skua::with_task_group([](skua::task_group& g) -> task<> {
+          co_await g.spawn(nap);
+        });
+      else
+        co_await skua::spawn(nap);
+      *how = "done";
+    } catch (skua::task_stopped const& e) {
+      *how = to_string(e.reason());
+    }
+  };
+  co_await skua::finally(never(), clean_up);
+}
+TEST(HazardsOfTheEnd, a_clean_up_that_spawns_fails_while_the_runtime_ends_and_one_with_a_group_does_not) {
+  std::string spawns, groups;
+  {
+    skua::runtime rt({.workers = 1, .backend = "virtual"});
+    rt.spawn(stopped_with_clean_up, false, &spawns).detach();
+    rt.spawn(stopped_with_clean_up, true, &groups).detach();
+    rt.block_on(let_them_wait);
+  }
+  EXPECT_EQ(spawns, to_string(skua::stop_reason::shutdown));
+  EXPECT_EQ(groups, "done");
+}
+
 TEST_F(Hazards, branches_that_are_stopped_half_way_have_done_one_half) {
   run([]() -> task<> {
     skua::channel<int> from(1), to(0);
