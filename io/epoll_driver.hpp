@@ -87,6 +87,7 @@ public:
   void role_released() noexcept override;
   void kick() noexcept override;
   void set_alarm(std::uint64_t deadline_ns) noexcept override;
+  std::uint64_t alarm_lag_ns() const noexcept override { return settings_.bound_ns / 2; }   // with the watch at its latest: within the bound
 
   // Edge-triggered, for reading. Before start(), or on a worker; `s` outlives stop(). Throws system_error.
   void watch(int fd, event_source& s);

@@ -53,8 +53,11 @@ public:
 
   // Returns at `until`, when the grace period is over, at a signal, or when the watch has been told something.
   void wait(clock::time_point until) {
-    int const what = watch_.wait(std::min(until, deadline_));
-    if (what > 0) on_signal(what);
+    wait_also_when_over(std::min(until, deadline_));
+  }
+  // The same, whether or not the grace period is over.
+  void wait_also_when_over(clock::time_point until) {
+    if (int const what = watch_.wait(until); what > 0) on_signal(what);
   }
 
   // Nothing is left to be ended earlier. A signal that was caught since the last look goes into the report; one that was caught after another has
@@ -108,7 +111,7 @@ shutdown_report stop_all(countdown& c, runtime& rt, std::chrono::milliseconds li
     shutdown_report report = rt.shutdown(0ms);
     auto const now = clock::now();
     if (report.clean() || now >= until) return report;
-    c.wait(std::min<clock::time_point>(until, now + pause));
+    c.wait_also_when_over(std::min<clock::time_point>(until, now + pause));
     pause = std::min(2 * pause, 128ms);
   }
 }

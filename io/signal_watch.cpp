@@ -117,7 +117,9 @@ int signal_watch::next_byte() noexcept {
 
 int signal_watch::wait(std::chrono::steady_clock::time_point deadline) noexcept {
   for (;;) {
-    if (int const s = next_byte(); s > 0) return s;
+    int s;
+    while ((s = next_byte()) == told) {}   // told_ says it; the byte only ends the poll, and may come after told_ was taken
+    if (s > 0) return s;
     if (told_.exchange(false, std::memory_order_acquire)) return told;   // pairs with tell(), which writes its byte afterwards
     auto const now = std::chrono::steady_clock::now();
     if (now >= deadline) return timed_out;

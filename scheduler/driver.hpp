@@ -91,6 +91,9 @@ public:
   // one call at a time (timers.cpp has a lock); calls nothing of the host. A driver never changes its alarm otherwise: it would overtake an arm().
   virtual void set_alarm(std::uint64_t deadline_ns) noexcept = 0;
 
+  // So late may the alarm be while a worker is busy with timers that have fired (timers.cpp).
+  virtual std::uint64_t alarm_lag_ns() const noexcept { return 0; }
+
   // at_rest() may have become true: the last worker beside the holder has gone to sleep, or outside work has ended. Any thread.
   virtual void note_rest() noexcept {}
 

@@ -7,13 +7,13 @@
 //
 //     alarm_ns_   the time that the driver has been told last; written with alarm_lock_, and with it the driver is told: so what the driver has been
 //                 told last is what stands here.
-//     due_ns_     the earliest deadline: no later than alarm_ns_, written with the lock. Read by anybody: a hint whether timers are due.
+//     due_ns_     the earliest deadline; written with the lock. Read by anybody: a hint whether timers are due.
 // INV-ALARM-1  When nobody is between arm() and alarm_not_later_than(), due_ns_ <= the earliest deadline of all queues. An arm() that lowered its queue's
 //              deadline takes the lock after that; expire_timers() reads the queues with the lock: it sees the deadline, or the arm() sees its alarm.
-// INV-ALARM-2  alarm_ns_ = due_ns_, or it is later by alarm_lag_ns at most. Then a worker that has fired a crowd is running it, and looks again
+// INV-ALARM-2  alarm_ns_ is no later than due_ns_, or by alarm_lag_ns() of the driver at most. Then a worker that has fired a crowd is running it, and looks again
 //              when it has, or makes the alarm punctual before it waits (settle_alarm). If it does not come back, whoever waits is told so much later.
 //              (In a crowd the next timer is due at once, again and again, and each alarm takes 15 us of CPU in a virtual machine. 10^6 tasks that
-//              sleep at once, with this and with timer_rounds: 790 alarms, not 6400; CPU time 0.26 s, not 0.36, on one worker, 0.33 and 0.41 on two.)
+//              sleep at once, with this and with more_cascades: 790 alarms, not 6400; CPU time 0.26 s, not 0.36, on one worker, 0.33 and 0.41 on two.)
 #include "scheduler/timer_queue.hpp"
 #include "scheduler/scheduler.hpp"
 #include <algorithm>
@@ -39,7 +39,7 @@ void scheduler::set_alarm_locked(std::uint64_t time_ns) noexcept {
 
 // This worker has nothing to run.
 void scheduler::settle_alarm() noexcept {
-  if (alarm_ns_.load(std::memory_order_relaxed) == due_ns_.load(std::memory_order_relaxed)) return;
+  if (alarm_ns_.load(std::memory_order_relaxed) <= due_ns_.load(std::memory_order_relaxed)) return;
   std::lock_guard const guard(alarm_lock_);
   std::uint64_t const due = due_ns_.load(std::memory_order_relaxed);
   if (due < alarm_ns_.load(std::memory_order_relaxed)) set_alarm_locked(due);
@@ -74,12 +74,13 @@ item scheduler::expire_due(worker& w) noexcept {
 std::uint64_t scheduler::expire_timers(std::uint64_t now_ns, ready_list& out) noexcept {
   monitor(now_ns);
   std::uint64_t fired = 0;
+  std::size_t const others = out.size();
   {
     stop_sink sink(*this);   // injects what timeouts have stopped, at the latest at the end of this block
     auto const n = static_cast<unsigned>(workers_.size());
     unsigned at = expire_from_.fetch_add(1, std::memory_order_relaxed) % n;
-    for (unsigned i = 0; i != n * tuning::timer_rounds && !out.full(); ++i, at = at + 1 == n ? 0 : at + 1) {
-      if (i != 0 && i % n == 0 && next_timer() > now_ns) break;   // otherwise a cascade goes on
+    for (unsigned i = 0; !out.full(); ++i, at = at + 1 == n ? 0 : at + 1) {
+      if (i >= n && (fired != 0 || i == n + tuning::more_cascades || next_timer() > now_ns)) break;   // otherwise a cascade goes on
       workers_[at]->timers.expire(now_ns, out.room(), [&](timer_entry& e) {
         ++fired;
         fire(e, out, sink);
@@ -94,8 +95,8 @@ std::uint64_t scheduler::expire_timers(std::uint64_t now_ns, ready_list& out) no
   std::lock_guard const guard(alarm_lock_);
   std::uint64_t const next = next_timer(), stands = alarm_ns_.load(std::memory_order_relaxed);   // INV-ALARM-1: with the lock
   due_ns_.store(next, std::memory_order_relaxed);
-  bool const busy = tl.owner == this && out.size() >= tuning::timer_crowd && driver_->real_time();
-  std::uint64_t const latest = busy ? std::max(next, now_ns + tuning::alarm_lag_ns) : next;   // INV-ALARM-2
+  bool const busy = tl.owner == this && out.size() - others >= tuning::timer_crowd;
+  std::uint64_t const latest = busy ? std::max(next, now_ns + driver_->alarm_lag_ns()) : next;   // INV-ALARM-2
   bool const in_time = stands > now_ns && (latest == next ? stands == next : stands <= latest);
   if (!in_time) set_alarm_locked(latest);
   return next;

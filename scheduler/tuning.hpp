@@ -21,12 +21,11 @@ inline constexpr std::uint32_t injection_share = 32;
 
 // ------------------------------------------------------------------------------------------------ timers (timers.cpp)
 
-// A cascade is bounded each time that it has the lock (timer_wheel.hpp); so often it goes on before the caller looks at other things. A guess: 40 us at most.
-inline constexpr unsigned timer_rounds = 8;
+// A cascade is bounded each time that it has the lock (timer_wheel.hpp): 1 to 5 us. While nothing fires it goes on so often before the caller looks
+// at other things. A guess.
+inline constexpr unsigned more_cascades = 8;
 // So many tasks that timers have made runnable at once keep a worker busy for a while. A guess: half of run_budget.
 inline constexpr std::size_t timer_crowd = 32;
-// So late the alarm may be meanwhile. A guess: half of options::io_bound, which is the promise.
-inline constexpr std::uint64_t alarm_lag_ns = 250'000;
 
 // ------------------------------------------------------------------------------------------------ watching (stealing.cpp, parking.cpp)
 

@@ -39,7 +39,7 @@ struct metrics {
 
   // Now.
   std::uint64_t live_tasks = 0;         // spawned and not ended
-  std::int64_t live_frames = 0;         // coroutine frames of the whole process, of all runtimes; exact while nothing runs
+  std::int64_t live_frames = 0;         // coroutine frames, and states of promises and oneshots, of the whole process; exact while nothing runs
   unsigned workers = 0;
   std::string_view backend;             // "epoll", "virtual"
 };
