@@ -10,10 +10,11 @@
 //     due_ns_     the earliest deadline; written with the lock. Read by anybody: a hint whether timers are due.
 // INV-ALARM-1  When nobody is between arm() and alarm_not_later_than(), due_ns_ <= the earliest deadline of all queues. An arm() that lowered its queue's
 //              deadline takes the lock after that; expire_timers() reads the queues with the lock: it sees the deadline, or the arm() sees its alarm.
-// INV-ALARM-2  alarm_ns_ is no later than due_ns_, or by alarm_lag_ns() of the driver at most. Then a worker that has fired a crowd is running it, and looks again
-//              when it has, or makes the alarm punctual before it waits (settle_alarm). If it does not come back, whoever waits is told so much later.
-//              (In a crowd the next timer is due at once, again and again, and each alarm takes 15 us of CPU in a virtual machine. 10^6 tasks that
-//              sleep at once, with this and with more_cascades: 790 alarms, not 6400; CPU time 0.26 s, not 0.36, on one worker, 0.33 and 0.41 on two.)
+// INV-ALARM-2  alarm_ns_ is no later than due_ns_, or by alarm_lag_ns() of the driver at most. Then a worker that has fired a crowd is running it, and
+//              looks again when it has, or makes the alarm punctual before it waits (settle_alarm). If it does not come back, whoever waits is told
+//              so much later. (In a crowd the next timer is due at once, again and again, and each alarm takes 15 us of CPU in a virtual machine. 10^6
+//              tasks that sleep at once, with this and with more_cascades: 790 alarms, not 6400; CPU time 0.26 s, not 0.36, on one worker, 0.33 and
+//              0.41 on two.)
 #include "scheduler/timer_queue.hpp"
 #include "scheduler/scheduler.hpp"
 #include <algorithm>

@@ -33,8 +33,7 @@ enum class join_misuse : unsigned char { empty, joined_before, awaited_by_anothe
 // Stop: awaiting it is a suspension point. A stopped join leaves the task running; the handle may be awaited again.
 // Errors: what the task threw; task_stopped if it was stopped (S11); usage_error if it was awaited before, is being awaited, or is empty.
 // Lifetime: must outlive an await of it: one that is dropped while another task awaits it ends the process, with a line that names the task
-// (undefined if that one is just ending, or has ended). May outlive its
-// runtime, whose tasks have all ended by then.
+// (undefined if that one is just ending, or has ended). May outlive its runtime, whose tasks have all ended by then.
 template <class T = void>
 class [[nodiscard("dropping a join_handle stops its task; co_await it, keep it, or detach() it")]] join_handle {
 public:
