@@ -46,6 +46,7 @@
 // Thread safety: as driver.hpp says.
 #pragma once
 #include "scheduler/driver.hpp"
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -87,7 +88,8 @@ public:
   void role_released() noexcept override;
   void kick() noexcept override;
   void set_alarm(std::uint64_t deadline_ns) noexcept override;
-  std::uint64_t alarm_lag_ns() const noexcept override { return settings_.bound_ns / 2; }   // with the watch at its latest: within the bound
+  // Within the bound, with the watch at its latest; and no more where the bound is generous.
+  std::uint64_t alarm_lag_ns() const noexcept override { return std::min<std::uint64_t>(settings_.bound_ns / 2, 250'000); }
 
   // Edge-triggered, for reading. Before start(), or on a worker; `s` outlives stop(). Throws system_error.
   void watch(int fd, event_source& s);

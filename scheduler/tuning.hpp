@@ -2,7 +2,7 @@
 // The scheduler's tuning constants, each with where its value comes from.
 //
 // "spawn spike": measured by the bench of the prototype in docs/decisions (choosy thieves), on 2 vCPUs of an AMD EPYC under KVM, where waking an
-// idle core costs 29 us of CPU; the same values were tried on a Xeon. bench/spawn_bench repeats those workloads.
+// idle core costs 29 us of CPU; the same values were tried on a Xeon. bench/two_workers repeats those workloads.
 #pragma once
 #include <cstddef>
 #include <cstdint>
