@@ -47,6 +47,10 @@ private:
 template <class T>
 class broadcast;
 
+namespace detail {
+[[noreturn]] inline void receiver_occupied() { throw usage_error("skua: another task waits at this broadcast_receiver"); }
+}   // namespace detail
+
 // A subscriber. It receives what is sent from its subscription on.
 //
 // Thread safety: one task at a time. Lifetime: must outlive its recv(), or the process ends; dropping it unsubscribes. Movable.
@@ -91,7 +95,7 @@ public:
       bool waits;
       {
         detail::locked_scope const g(core().lock());
-        if (this->by->waits) refuse();
+        if (this->by->waits) detail::receiver_occupied();
         waits = !core().receive_locked(*this, woken);
         if (waits) core().enlist_receiver_locked(*this);
       }
@@ -100,10 +104,8 @@ public:
       return detail::go_on_fairly(*this);
     }
     broadcast_message<T> await_resume() {
-      if (occupied_) refuse();
-      std::optional<T> v;
-      if (this->message) v.emplace(detail::out_of_shared_cell<T>(std::move(*this->message)));
-      return {std::move(v), this->missed, this->disconnected};
+      if (occupied_) detail::receiver_occupied();
+      return out_of(*this);
     }
 
   protected:   // for a branch of a select
@@ -115,7 +117,6 @@ public:
     void enlist_now() noexcept { core().enlist_receiver_locked(*this); }
 
   private:
-    [[noreturn]] static void refuse() { throw usage_error("skua: another task waits at this broadcast_receiver"); }
     bool occupied_ = false;
     auto& core() const noexcept { return static_cast<subscribed*>(this->by)->at.core; }
     static bool withdraw(detail::operation& op) noexcept {
@@ -132,6 +133,22 @@ public:
     if (subscription_ == nullptr) detail::channel_misused();
     return awaiter(*subscription_);
   }
+  // The same without waiting; any thread, also outside the runtime, but one at a time. None: there is nothing now; a message that is false: the end.
+  // Errors: usage_error if a task waits at this object; what copying T throws, and then this message is missed.
+  //
+  //     while (auto m = rx.try_recv()) { if (!*m) break; use(**m); }
+  std::optional<broadcast_message<T>> try_recv() const {
+    if (subscription_ == nullptr) detail::channel_misused();
+    received r{subscription_.get()};
+    detail::waiter_ring woken;
+    {
+      detail::locked_scope const g(subscription_->at.core.lock());
+      if (subscription_->waits) detail::receiver_occupied();
+      if (!subscription_->at.core.receive_locked(r, woken)) return std::nullopt;
+    }
+    detail::wake(std::move(woken));
+    return out_of(r);
+  }
   // Another subscriber, which receives what is sent from now on. Errors: bad_alloc.
   broadcast_receiver resubscribe() const {
     if (subscription_ == nullptr) detail::channel_misused();
@@ -140,6 +157,12 @@ public:
 
 private:
   friend class broadcast<T>;
+  using received = detail::broadcast_received<detail::real_sync, detail::shared_cell<T>>;
+  static broadcast_message<T> out_of(received& r) {
+    std::optional<T> v;
+    if (r.message) v.emplace(detail::out_of_shared_cell<T>(std::move(*r.message)));
+    return {std::move(v), r.missed, r.disconnected};
+  }
   explicit broadcast_receiver(state& s) : subscription_(std::make_unique<subscribed>(s)) {}
   std::unique_ptr<subscribed> subscription_;
 };

@@ -47,7 +47,7 @@ struct future_state : future_state_base {
   static void* operator new(std::size_t n) { return tl.pool.allocate(n); }
   static void operator delete(void* p, std::size_t n) noexcept { tl.pool.deallocate(p, n); }
   static void* operator new(std::size_t n, std::align_val_t a) { return ::operator new(n, a); }
-  static void operator delete(void* p, std::size_t n, std::align_val_t a) noexcept { ::operator delete(p, n, a); }
+  static void operator delete(void* p, std::align_val_t a) noexcept { ::operator delete(p, a); }
   void discard() noexcept {
     if (outcome == value) std::destroy_at(std::addressof(result));
     if (outcome == failed) std::destroy_at(std::addressof(error));

@@ -194,6 +194,40 @@ TEST_F(Broadcast, loses_nothing_to_a_stop) {
   });
 }
 
+TEST_F(Broadcast, is_read_without_waiting) {
+  run([]() -> task<> {
+    broadcast<std::string> b(1);
+    auto rx = b.subscribe();
+    EXPECT_FALSE(rx.try_recv());
+    EXPECT_TRUE(co_await b.send("one"));
+    auto sender = skua::spawn([](broadcast<std::string> to) -> task<bool> { co_return co_await to.send("two"); }, b);
+    co_await let_them_wait();
+    std::optional<skua::broadcast_message<std::string>> one;
+    std::thread([&] { one = rx.try_recv(); }).join();   // lets the sender in
+    EXPECT_EQ(*one.value(), "one");
+    EXPECT_TRUE(co_await sender);
+    EXPECT_EQ(*rx.try_recv().value(), "two");
+    EXPECT_FALSE(rx.try_recv());
+    b.close();
+    auto const end = rx.try_recv();
+    EXPECT_TRUE(end && !*end && !end->disconnected());
+  });
+}
+
+TEST_F(Broadcast, is_read_without_waiting_by_the_slow) {
+  run([]() -> task<> {
+    broadcast<int> dropping(2, slow_receiver::drop_oldest), strict(2, slow_receiver::disconnect);
+    auto late = dropping.subscribe();
+    auto out = strict.subscribe();
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(co_await dropping.send(i) && co_await strict.send(i));
+    auto m = late.try_recv();
+    EXPECT_EQ(*m.value(), 3);
+    EXPECT_EQ(m->missed(), 3u);
+    auto const end = out.try_recv();
+    EXPECT_TRUE(end && !*end && end->disconnected());
+  });
+}
+
 TEST_F(Broadcast, whose_copy_throws_loses_that_message_for_that_subscriber) {
   struct picky {
     int value;
@@ -336,10 +370,12 @@ TEST_F(Broadcast, misuse_is_a_clear_error) {
     auto h = skua::spawn([&]() -> task<> { (void)co_await rx.recv(); });
     co_await let_them_wait();
     EXPECT_THROW((void)co_await rx.recv(), skua::usage_error);
+    EXPECT_THROW((void)rx.try_recv(), skua::usage_error);
     EXPECT_TRUE(co_await b.send(1));
     co_await h;
     broadcast_receiver<int> none;
     EXPECT_THROW((void)none.recv(), skua::usage_error);
+    EXPECT_THROW((void)none.try_recv(), skua::usage_error);
   });
 }
 

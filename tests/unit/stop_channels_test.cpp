@@ -167,7 +167,7 @@ struct hearing : scene {
       point();
       while (tx.try_send(i) != skua::send_status::sent) {
         if (body_gone)
-          if (auto m = co_await mine.recv()) got.push_back(*m);
+          if (auto m = mine.try_recv()) got.push_back(**m);   // or `other` is what it waits for
         co_await skua::this_task::yield();
       }
     }
