@@ -36,6 +36,9 @@ private:
       int const x = a.first[i * a.stride + k];
       int const* const from = b.first + k * b.stride;
       int* const to = c.first + i * c.stride;
+#if defined(__GNUC__) && !defined(__clang__)   // clang unrolls by itself; without this GCC takes 1.43 times as long
+#pragma GCC unroll 4
+#endif
       for (std::size_t j = 0; j < c.size; ++j) to[j] += x * from[j];
     }
 }
