@@ -147,7 +147,10 @@ int register_descriptor(epoll_driver& by, descriptor& d, direction dir) noexcept
   if (directions_in(d.registered.load(std::memory_order_relaxed), by) & direction_bit(dir)) [[likely]] return 0;
 
   std::lock_guard const guard(d.lock);
-  std::uint64_t const directions = directions_in(d.registered.load(std::memory_order_relaxed), by) | direction_bit(dir);
+  std::uint64_t const before = d.registered.load(std::memory_order_relaxed);
+  std::uint64_t directions = directions_in(before, by) | direction_bit(dir);
+  // Another runtime has come in between, so what this set is told replaces what it was told before; and the other direction may wait in it.
+  if (before != 0 && before >> 2 != by.serial() && (d.look() & descriptor::held(other(dir)))) directions |= direction_bit(other(dir));
   std::uint32_t events = EPOLLET;
   if (directions & direction_bit(direction::read)) events |= EPOLLIN | EPOLLPRI | EPOLLRDHUP;
   if (directions & direction_bit(direction::write)) events |= EPOLLOUT;

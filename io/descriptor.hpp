@@ -10,7 +10,8 @@
 //
 // registered   serial number of the driver in whose set it was put last, << 2 | the directions it is in that set for. Written under `lock`; read by anybody
 //              who holds a claim. A descriptor may be waited for in several runtimes, one after the other or one for each direction: it is in the sets
-//              of all of them then, and an operation goes back to its own runtime, whoever harvests its event.
+//              of all of them then, and an operation goes back to its own runtime, whoever harvests its event. A set that is told of it again is told of
+//              both directions if the other one is in use: that one may be waiting in it.
 //
 // Thread safety: any thread.
 #pragma once

@@ -40,7 +40,7 @@ bool io_operation::claim() noexcept {
 
 // After claim(), or with a fresh `seen`.
 io_step io_operation::attempt() noexcept {
-  if (!descriptor::worth_trying(seen, direction_of(*this))) return io_step::blocked;
+  if (!descriptor::worth_trying(seen, direction_of(*this)) && (io().is_empty == nullptr || !io().is_empty(*this))) return io_step::blocked;
   return io().attempt(*this);
 }
 

@@ -45,6 +45,8 @@ ssize_t send(io_operation const& op, void const* p, std::size_t n) noexcept {
   return retry([&] { return send_once(op.target->number, p, n); });
 }
 
+bool no_bytes(io_operation const& op) noexcept { return static_cast<transfer_operation const&>(op).size == 0; }
+
 io_step failed(io_operation& op, int error) noexcept {
   if (error == EAGAIN || error == EWOULDBLOCK) {
     op.last = io_operation::drained;
@@ -99,6 +101,11 @@ struct gathered {
 // write operations give spans of constant bytes: the same layout, and nothing writes through them.
 std::span<std::span<std::byte> const> buffers_of(transfer_operation const& op) noexcept {
   return {static_cast<std::span<std::byte> const*>(op.data), op.size};
+}
+
+bool no_bytes_in_any(io_operation const& op) noexcept {
+  auto const all = buffers_of(static_cast<transfer_operation const&>(op));
+  return std::all_of(all.begin(), all.end(), [](auto b) { return b.empty(); });
 }
 
 ssize_t send(io_operation const& op, gathered const& g) noexcept {
@@ -178,8 +185,9 @@ io_step writev_all(io_operation& o) noexcept {
 
 } // namespace
 
-constinit io_kind const read_some_kind("read_some", 0, read_some), write_some_kind("write_some", 1, write_some),
-    read_exactly_kind("read_exactly", 0, read_exactly), write_all_kind("write_all", 1, write_all), readv_kind("readv", 0, readv),
-    writev_kind("writev", 1, writev), writev_all_kind("writev_all", 1, writev_all);
+constinit io_kind const read_some_kind("read_some", 0, read_some, no_bytes), write_some_kind("write_some", 1, write_some, no_bytes),
+    read_exactly_kind("read_exactly", 0, read_exactly, no_bytes), write_all_kind("write_all", 1, write_all, no_bytes),
+    readv_kind("readv", 0, readv, no_bytes_in_any), writev_kind("writev", 1, writev, no_bytes_in_any),
+    writev_all_kind("writev_all", 1, writev_all, no_bytes_in_any);
 
 } // namespace skua::detail

@@ -134,6 +134,29 @@ TEST_F(Tcp, nothing_is_read_or_written_at_once) {
   });
 }
 
+task<> move_nothing(tcp_stream& s) {
+  std::array<skua::mutable_buffer, 2> const empty_to{};
+  std::array<skua::const_buffer, 2> const empty_from{};
+  EXPECT_EQ(co_await s.read_some({}), 0u);
+  EXPECT_EQ(co_await s.readv(empty_to), 0u);
+  co_await s.read_exactly({});
+  EXPECT_EQ(co_await s.write_some(skua::const_buffer()), 0u);
+  EXPECT_EQ(co_await s.writev(empty_from), 0u);
+  co_await s.write_all(skua::const_buffer());
+  co_await s.writev_all(empty_from);
+}
+
+TEST_F(Tcp, nothing_is_read_or_written_at_once_also_where_more_would_have_to_wait) {
+  run([]() -> task<> {
+    auto [client, server] = co_await connect_pair();
+    std::array<std::byte, 8> b{};
+    EXPECT_THROW(co_await skua::timeout(5ms, server.read_some(b)), skua::timeout_error);   // nothing there
+    std::string const much(64'000'000, 'm');
+    EXPECT_THROW(co_await skua::timeout(5ms, server.write_all(much)), skua::timeout_error);   // no room
+    co_await skua::timeout(10s, move_nothing(server));
+  });
+}
+
 TEST_F(Tcp, several_buffers_are_written_and_read_in_order) {
   run([]() -> task<> {
     auto [client, server] = co_await connect_pair();
@@ -421,58 +444,6 @@ TEST_F(Tcp, a_runtime_with_virtual_time_has_no_sockets_and_says_so) {
     auto listener = tcp_listener::bind(skua::endpoint::loopback(0));
     (void)co_await listener.accept();
   }), skua::usage_error);
-}
-
-TEST_F(Tcp, a_stream_may_go_from_one_runtime_to_another_and_outlive_both) {
-  skua_test::tcp_pair pair;
-  int exchanges = 0;
-  auto const exchange = [&]() -> task<> {
-    if (!pair.client) pair = co_await connect_pair();
-    auto reader = skua::spawn([](tcp_stream& s) -> task<> {
-      std::array<std::byte, 1> b{};
-      co_await s.read_exactly(b);
-      EXPECT_EQ(b[0], std::byte{'x'});
-    }, std::ref(pair.server));
-    co_await skua::sleep_for(2ms);
-    EXPECT_FALSE(reader.done());
-    co_await pair.client.write_all("x");
-    co_await reader;
-    ++exchanges;
-  };
-  auto first = std::make_unique<skua::runtime>(skua::options{.workers = 1});
-  first->block_on(exchange);
-  {
-    skua::runtime second{skua::options{.workers = 1}};
-    second.block_on(exchange);
-    first->block_on(exchange);   // both alive
-    first.reset();
-    second.block_on(exchange);
-  }
-  skua::runtime third{skua::options{.workers = 1}};
-  third.block_on(exchange);
-  EXPECT_EQ(exchanges, 5);
-}
-
-TEST_F(Tcp, a_reader_in_one_runtime_and_a_writer_in_another_share_a_stream) {
-  skua::runtime a{skua::options{.workers = 1}}, b{skua::options{.workers = 1}};
-  skua_test::tcp_pair pair;
-  a.block_on([&]() -> task<> { pair = co_await connect_pair(); });
-  std::string const much(8'000'000, 'm');
-  auto received = a.spawn([&]() -> task<std::string> { return read_all(pair.server); });
-  auto echoed = a.spawn([&]() -> task<std::string> { return read_all(pair.client); });
-  b.block_on([&]() -> task<> {
-    auto back = skua::spawn([&]() -> task<> {
-      co_await pair.server.write_all(much);
-      pair.server.shutdown_write();
-    });
-    co_await pair.client.write_all(much);
-    pair.client.shutdown_write();
-    co_await back;
-  });
-  a.block_on([&]() -> task<> {
-    EXPECT_EQ(co_await received, much);
-    EXPECT_EQ(co_await echoed, much);
-  });
 }
 
 } // namespace

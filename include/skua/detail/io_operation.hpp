@@ -36,9 +36,10 @@ enum class io_step : unsigned char {
 enum io_error : int { io_occupied = -1, io_no_descriptors = -2, io_regular_file = -3, io_end_of_stream = -4 };
 
 struct io_kind : operation_kind {
-  unsigned direction;                           // 0: reads, 1: writes
-  io_step (*attempt)(io_operation&) noexcept;   // system calls that do not block; retries EINTR; writes transferred, last, error
-  constexpr io_kind(char const* w, unsigned d, io_step (*a)(io_operation&) noexcept) noexcept;
+  unsigned direction;                                 // 0: reads, 1: writes
+  io_step (*attempt)(io_operation&) noexcept;         // system calls that do not block; retries EINTR; writes transferred, last, error
+  bool (*is_empty)(io_operation const&) noexcept;     // moves nothing, so it need not wait for readiness. Null: it never is
+  constexpr io_kind(char const* w, unsigned d, io_step (*a)(io_operation&) noexcept, bool (*e)(io_operation const&) noexcept = nullptr) noexcept;
 };
 
 struct io_operation : operation, leaf_frame {
@@ -85,8 +86,8 @@ private:
   void give_up() noexcept;
 };
 
-constexpr io_kind::io_kind(char const* w, unsigned d, io_step (*a)(io_operation&) noexcept) noexcept
-    : operation_kind{w, io_operation::withdraw}, direction(d), attempt(a) {}
+constexpr io_kind::io_kind(char const* w, unsigned d, io_step (*a)(io_operation&) noexcept, bool (*e)(io_operation const&) noexcept) noexcept
+    : operation_kind{w, io_operation::withdraw}, direction(d), attempt(a), is_empty(e) {}
 
 inline io_operation::io_operation(io_kind const& k, descriptor* d, std::uint32_t g) noexcept
     : operation(k), leaf_frame(woken), target(d), generation(g) {}
