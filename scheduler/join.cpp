@@ -58,7 +58,7 @@ void not_on_a_worker() {
   throw usage_error("skua: an operation of the runtime was awaited by a coroutine that was resumed outside its workers");
 }
 
-void task_awaited_twice() { throw usage_error("skua: this task was awaited or spawned before, or moved from"); }
+void task_awaited_twice() { throw usage_error("skua: this task, or what was made of tasks, was awaited or spawned before, or moved from"); }
 
 std::coroutine_handle<> detour(promise_base& first) noexcept {
   if (!tl.queue.try_reserve(1)) return handle_of(first.frame());

@@ -63,6 +63,7 @@ bool select_operation::try_branches(select_taken& taken) noexcept {
 std::coroutine_handle<> select_operation::start(std::coroutine_handle<> h) {
   if (std::none_of(branches, branches + count, [](select_branch const* b) { return b->enabled; }))
     throw usage_error("skua: a select without a branch would never end");
+  if (claims.decided()) [[unlikely]] throw usage_error("skua: this select was awaited before");
   set_parent(h);
   if (!begin(*this, handle())) {
     if (stop_branch == none) return unwind(h.address());

@@ -244,6 +244,7 @@ void group_state::throw_failures() {
   throw task_group_error(std::move(all));
 }
 
+void group_is_not_open() { throw usage_error("skua: the body of a task group must be a coroutine: this one spawned before the group was open"); }
 void no_concurrency() { throw usage_error("skua: a task group with a max_concurrency of 0 would never run anything"); }
 
 // ---------------------------------------------------------------------------------------------- finally

@@ -124,7 +124,7 @@ public:
     }
     std::optional<T> await_resume() {
       if (this->error) [[unlikely]] std::rethrow_exception(std::move(this->error));
-      return std::move(this->value);
+      return std::exchange(this->value, std::nullopt);   // this may be kept, and awaited again
     }
 
   private:

@@ -205,7 +205,10 @@ public:
   private:
     detail::abandonable_job<T>* job_;
   };
-  awaiter operator co_await() && noexcept { return awaiter(std::move(job_)); }
+  awaiter operator co_await() && {
+    if (job_ == nullptr) [[unlikely]] detail::task_awaited_twice();
+    return awaiter(std::move(job_));
+  }
 
   // For skua's own parts.
   explicit abandonable(std::unique_ptr<detail::abandonable_job<T>> j) noexcept : job_(std::move(j)) {}

@@ -89,6 +89,8 @@ public:
     explicit awaiter(subscribed& s) noexcept : base(kind, &s) {}
     bool await_ready() const noexcept { return false; }
     std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
+      this->message.reset();   // of an earlier await: this may be one that was kept
+      this->missed = 0;
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       this->owner = detail::tl.owner;
       detail::waiter_ring woken;

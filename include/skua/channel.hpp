@@ -91,6 +91,7 @@ public:
     return !attention() && !state_->looks_empty() && spend_budget() && state_->try_receive(this->message);
   }
   std::coroutine_handle<> await_suspend(own_coroutine h) {
+    this->message.reset();   // of an earlier await: this may be one that was kept
     channel_waiter& w = *std::construct_at(&waiter_, receive_kind, state_, static_cast<receiving<value>*>(this));
     if (!begin(w, h)) [[unlikely]] return unwind(h.address());
     w.owner = tl.owner;

@@ -451,7 +451,7 @@ private:
 // Thread safety: on workers only. Two selects may meet each other on the same channels, in any order.
 // Stop: a suspension point; nothing has been performed then, unless a branch had won before: that is delivered (S4). on(stopping, f) takes it as an event.
 // Errors: what the joined task or the future threw; what the handler throws; usage_error if every branch is disabled, or what an enabled one waits for was
-// taken before (a task, a future, a oneshot), or somebody else awaits it; bad_alloc at a branch's first suspension.
+// taken before (a task, a future, a oneshot), or somebody else awaits it, or the select was awaited before; bad_alloc at a branch's first suspension.
 // Lifetime: channel handles, join handles and futures, locks and what else is waited at must live until it has returned.
 template <class... Arm>
   requires(sizeof...(Arm) > 0)

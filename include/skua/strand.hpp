@@ -43,10 +43,7 @@ public:
   public:
     awaiter(strand& s, F&& f) : waiting(kind, execute_this), strand_(s), f_(std::move(f)) {}
     awaiter(awaiter const&) = delete;
-    ~awaiter() {
-      if (outcome_ == value) std::destroy_at(std::addressof(result_));
-      if (outcome_ == failed) std::destroy_at(std::addressof(error_));
-    }
+    ~awaiter() { discard(); }
     bool await_ready() noexcept { return !detail::attention() && detail::spend_budget() && enter_and_run(); }
     std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
@@ -57,10 +54,14 @@ public:
       return detail::go_on_fairly(*this);
     }
     R await_resume() {
-      if (this->runs_the_strand) {
+      if (std::exchange(this->runs_the_strand, false)) {
         execute_this(*this);
         strand_.serve();
       }
+      struct guard {
+        awaiter& self;
+        ~guard() { self.discard(); }   // this may be kept, and awaited again
+      } const g{*this};
       if (outcome_ == failed) std::rethrow_exception(error_);
       if constexpr (std::is_reference_v<R>)
         return static_cast<R>(*result_.at);
@@ -69,6 +70,11 @@ public:
     }
 
   private:
+    void discard() noexcept {
+      if (outcome_ == value) std::destroy_at(std::addressof(result_));
+      if (outcome_ == failed) std::destroy_at(std::addressof(error_));
+      outcome_ = none;
+    }
     bool enter_and_run() noexcept {
       if (!strand_.core_.enter(nullptr)) return false;
       execute_this(*this);

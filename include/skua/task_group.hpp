@@ -75,6 +75,7 @@ template <class F>
 struct group_holder;
 template <class T, class F>
 class group_awaiter;
+[[noreturn]] SKUA_COLD void group_is_not_open();   // usage_error
 }   // namespace detail
 
 // Reports that a task which was begun with task_group::start() is ready. Dropping it without that is told to whoever waits.
@@ -108,7 +109,7 @@ public:
   // With a max_concurrency that is reached the task waits for its turn, in order; `co_await room()` before it, to make the spawner wait instead.
   //
   // Stop: a fork, and so a checkpoint (S1): in a group that is being stopped, the task is never started; callable and arguments are destroyed here, and its
-  // handle says stopped (S13). Errors: bad_alloc, what copying throws; then nothing was started.
+  // handle says stopped (S13). Errors: bad_alloc, what copying throws, usage_error by a body that is no coroutine; then nothing was started.
   using sited_spawn::spawn;
 
   // Starts f(started<T>, args...) and waits until it calls its `started` object: until a server listens, say. Gives what it was called with.
@@ -167,11 +168,11 @@ private:
 
   template <class F, class... Args>
   auto spawn_at(std::source_location site, F&& f, Args&&... args) {
+    if (detail::tl.words == nullptr) [[unlikely]] detail::not_in_runtime("spawn");
+    if (!state_.is_open()) [[unlikely]] detail::group_is_not_open();
     if constexpr (std::same_as<std::remove_cvref_t<F>, named>) {
-      if (detail::tl.words == nullptr) [[unlikely]] detail::not_in_runtime("spawn");
       return spawn_in(detail::make_named_context(f.text), site, std::forward<Args>(args)...);
     } else {
-      if (detail::tl.words == nullptr) [[unlikely]] detail::not_in_runtime("spawn");
       return spawn_in(nullptr, site, std::forward<F>(f), std::forward<Args>(args)...);
     }
   }
@@ -225,8 +226,8 @@ public:
   std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
     if (attention() && stopped_at_fork()) [[unlikely]] return unwind(h.address());
-    promise_base& p = this->place_branch();
     this->prepare(h, 0);
+    promise_base& p = this->place_branch();
     if constexpr (have_destructors<stored<T>>) this->discard = discard_value;
     try {
       state().open(*this, p);
@@ -273,7 +274,8 @@ concept group_body = task_object<std::invoke_result_t<std::decay_t<F>&, task_gro
 
 } // namespace detail
 
-// Awaits body(group), and every task that it, or they, spawned into the group: it ends when all have ended, on every path (S13).
+// Awaits body(group), and every task that it, or they, spawned into the group: it ends when all have ended, on every path (S13). The body is a coroutine: a
+// plain function that returns a task would run before the group is open, and could spawn nothing.
 //
 // The result is the body's. If the body or a task fails, the rest is stopped (on_error::stop_rest), all are awaited, and the failure is thrown;
 // task_group_error if there are several, or with on_error::collect. A task that ends stopped, by its own handle, disturbs nobody. Failure before stop before

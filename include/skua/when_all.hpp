@@ -63,6 +63,7 @@ public:
   }
   bool await_ready() const noexcept { return false; }
   SKUA_INLINE std::coroutine_handle<> await_suspend(own_coroutine h) {
+    if (this->parent != nullptr) [[unlikely]] task_awaited_twice();   // it was kept, and its branches are gone
     if (attention()) [[unlikely]]
       return look_closer(h);
     if (size > 1 && !tl.queue.try_reserve(size - 1)) [[unlikely]] throw_bad_alloc();
@@ -151,6 +152,7 @@ public:
   bool await_ready() const noexcept { return tasks_.empty() && !attention(); }
   std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (tasks_.empty()) return through_empty_fork(h);
+    if (!tasks_.front()) [[unlikely]] task_awaited_twice();
     if (attention()) [[unlikely]]
       return fork_with_attention(
           h, stopped_at_fork(), [&] { return start(h); });   // tasks_ owns the frames

@@ -64,6 +64,7 @@ public:
   }
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(own_coroutine h) {
+    if (parent != nullptr) [[unlikely]] task_awaited_twice();
     return start(h, indices{});
   }
   result await_resume() { return settle(indices{}); }
@@ -139,6 +140,7 @@ public:
   when_any_range(when_any_range const&) = delete;
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(own_coroutine h) {
+    if (!tasks_.front()) [[unlikely]] task_awaited_twice();
     if (attention() && stopped_at_fork()) return unwind(h.address());   // tasks_ owns the frames
     std::size_t const n = tasks_.size();
     for (std::size_t i = 0; i < n; ++i) places_[i] = tasks_[i].peek();

@@ -1,24 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unit: mistakes of the program get a clear error, and nothing else.
+#include "skua/async_generator.hpp"
+#include "skua/blocking.hpp"
+#include "skua/broadcast.hpp"
+#include "skua/channel.hpp"
 #include "skua/deadline.hpp"
 #include "skua/event.hpp"
 #include "skua/runtime.hpp"
+#include "skua/select.hpp"
 #include "skua/shield.hpp"
 #include "skua/signal.hpp"
 #include "skua/stop_token.hpp"
+#include "skua/strand.hpp"
 #include "skua/task_group.hpp"
 #include "skua/task_local.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "skua/when_all.hpp"
+#include "skua/when_any.hpp"
 #include <atomic>
 #include <chrono>
 #include <gtest/gtest.h>
 #include <memory>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
 #include <string_view>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -61,6 +74,97 @@ TEST(Misuse, a_handle_that_is_awaited_twice_or_by_two) {
       first = false;
     }
     EXPECT_NE(first, co_await other);
+  }());
+}
+
+// What was made of tasks has nothing left to run. It would be a use after free.
+template <class Made>
+task<bool> is_refused_the_second_time(Made& made) {
+  (void)co_await made;
+  try {
+    (void)co_await made;
+  } catch (skua::usage_error const&) {
+    co_return true;
+  }
+  co_return false;
+}
+TEST(Misuse, a_combinator_that_is_kept_and_awaited_twice) {
+  static constinit skua::task_local<int> local;
+  auto const seven_times = [](int n) {
+    std::vector<task<int>> all;
+    for (; n != 0; --n) all.push_back(seven());
+    return all;
+  };
+  skua::run([&]() -> task<> {
+    auto const refused = [](auto made) -> task<bool> {
+      auto kept = made();
+      co_return co_await is_refused_the_second_time(kept);
+    };
+    EXPECT_TRUE(co_await refused([] { return skua::timeout(1h, seven()); }));
+    EXPECT_TRUE(co_await refused([] { return skua::with_deadline(skua::clock::now() + 1h, seven()); }));
+    EXPECT_TRUE(co_await refused([] { return skua::shield(seven()); }));
+    EXPECT_TRUE(co_await refused([] { return skua::settle(seven()); }));
+    EXPECT_TRUE(co_await refused([] { return skua::stopped_as_optional(seven()); }));
+    EXPECT_TRUE(co_await refused([] { return skua::stop_on(std::stop_token(), seven()); }));
+    EXPECT_TRUE(co_await refused([] { return local.with(1, seven()); }));
+    EXPECT_TRUE(co_await refused([] { return skua::with_task_group([](skua::task_group&) -> task<int> { co_return 7; }); }));
+    EXPECT_TRUE(co_await refused([] { return skua::when_all(seven(), seven()); }));
+    EXPECT_TRUE(co_await refused([] { return skua::when_any(seven(), seven()); }));
+    EXPECT_TRUE(co_await refused([&] { return skua::when_all(seven_times(3)); }));
+    EXPECT_TRUE(co_await refused([&] { return skua::when_any(seven_times(3)); }));
+    EXPECT_TRUE(co_await refused([] { return skua::select(skua::on(skua::sleep_for(0s), [] { return 7; })); }));
+
+    auto abandoned = skua::abandon(skua::spawn_blocking([] { return 7; }));
+    EXPECT_EQ(co_await std::move(abandoned), 7);
+    EXPECT_THROW(co_await std::move(abandoned), skua::usage_error);
+  }());
+}
+
+// An operation is performed again: what the first time has left behind is not given twice.
+TEST(Misuse, an_operation_that_is_kept_and_awaited_twice) {
+  skua::run({.workers = 1}, []() -> task<> {
+    skua::channel<std::string> channel(2);
+    (void)co_await channel.send("a");
+    (void)co_await channel.send("b");
+    channel.close();
+    auto received = channel.recv();
+    EXPECT_EQ(co_await received, "a");
+    EXPECT_EQ(co_await received, "b");
+    EXPECT_EQ(co_await received, std::nullopt);
+
+    skua::broadcast<std::string> broadcast(1, skua::slow_receiver::drop_oldest);
+    auto subscriber = broadcast.subscribe();
+    for (auto text : {"a", "b"}) (void)co_await broadcast.send(text);
+    auto heard = subscriber.recv();
+    auto b = co_await heard;
+    EXPECT_TRUE(b && *b == "b" && b.missed() == 1);
+    broadcast.close();
+    auto end = co_await heard;
+    EXPECT_FALSE(end);
+    EXPECT_EQ(end.missed(), 0u);
+
+    auto letters = []() -> skua::async_generator<std::string> { co_yield "a"; }();
+    auto next = letters.next();
+    EXPECT_EQ(co_await next, "a");
+    EXPECT_EQ(co_await next, std::nullopt);
+    EXPECT_EQ(co_await next, std::nullopt);
+
+    skua::strand strand;
+    auto fails = strand.run([]() -> int { throw std::runtime_error("again"); });
+    EXPECT_THROW(co_await fails, std::runtime_error);
+    EXPECT_THROW(co_await fails, std::runtime_error);   // and no exception is left over (leak sanitizer)
+  }());
+}
+
+// Its first statements would run before the group is there.
+TEST(Misuse, the_body_of_a_group_that_is_no_coroutine) {
+  skua::run([]() -> task<> {
+    auto const spawns_too_early = [](skua::task_group& group) -> task<int> {
+      group.spawn(seven);
+      return seven();
+    };
+    EXPECT_THROW(co_await skua::with_task_group(spawns_too_early), skua::usage_error);
+    EXPECT_EQ(co_await skua::with_task_group([](skua::task_group&) { return seven(); }), 7);
   }());
 }
 

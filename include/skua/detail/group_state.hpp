@@ -68,6 +68,7 @@ public:
   [[noreturn]] void throw_failures();
 
   special_join* join() const noexcept { return join_; }
+  bool is_open() const noexcept { return join_ != nullptr; }
   group_parties parties;
 
 private:

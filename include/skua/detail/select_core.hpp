@@ -57,6 +57,9 @@ public:
   // Of the branches; nobody: none. The awaiting branch's, and whoever goes on with it.
   std::uint32_t winner() const noexcept { return winner_; }
 
+  // It was awaited before.
+  bool decided() const noexcept { return settled_ || outcome() != open; }
+
   // Branch `i` was performed before anybody knew of the select.
   void settle(std::uint32_t i) noexcept {
     winner_ = i;

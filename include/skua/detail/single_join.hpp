@@ -36,7 +36,8 @@ public:
 
 protected:
   // Everything but the first transfer. `bits`: of the head, beside head_special.
-  SKUA_INLINE void prepare(std::coroutine_handle<> h, std::uintptr_t bits) noexcept {
+  SKUA_INLINE void prepare(std::coroutine_handle<> h, std::uintptr_t bits) {
+    if (this->parent != nullptr) [[unlikely]] task_awaited_twice();   // it was kept, and its branch is gone
     this->parent = h.address();
     this->parent_branch = tl.current;
     this->head.store(bits | core::head_special, std::memory_order_relaxed);   // published with the branch, when it suspends
