@@ -6,8 +6,12 @@
 #include "scheduler/scheduler.hpp"
 #include "skua/detail/failure_report.hpp"
 #include "skua/finally.hpp"
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace skua::detail {
@@ -35,6 +39,12 @@ void group_state::open(group_join& j, promise_base& body) {
   owner_ = tl.owner;
   parties.open(limit_);
   make_word(body);
+}
+
+void group_state::refuse_caller() const {
+  if (tl.owner == nullptr) not_in_runtime("spawn");
+  throw usage_error(owner_ == nullptr ? "skua: the body of a task group must be a coroutine: this one spawned before the group was open"
+                                      : "skua: a task of another runtime can neither spawn into a task group nor wait for its tasks");
 }
 
 // ---------------------------------------------------------------------------------------------- tasks come and go
@@ -212,21 +222,35 @@ void group_state::add_failure(std::exception_ptr e, task_header const& of) noexc
     if (first_ == nullptr) {
       first_ = std::move(e);
       e = nullptr;
-    } else {
-      bool known = first_ == e;   // a task's failure that the body has rethrown
-      for (failure_node* n = others_; n != nullptr; n = n->next) known |= n->error == e;
-      if (known) {
-        e = nullptr;
-      } else if (node != nullptr) {
-        node->next = others_;
-        others_ = node;
-        return;
-      }
+    } else if (first_ == e) {   // whoever awaited its task has rethrown it
+      e = nullptr;
+    } else if (node != nullptr) {
+      node->next = others_;
+      others_ = node;
+      return;
     }
   }
   delete node;
   if (e) report_failure(*tl.owner, failure_report{std::move(e), &of, failure_kind::task_group});
 }
+
+namespace {
+
+// A failure that whoever awaited its task has rethrown is there twice: the earlier one stays. An exception_ptr is one pointer, to what was thrown.
+void drop_repeated(std::vector<std::exception_ptr>& all) {
+  static_assert(sizeof(std::exception_ptr) == sizeof(std::uintptr_t));
+  std::vector<std::pair<std::uintptr_t, std::size_t>> order(all.size());   // by what was thrown, then by time
+  for (std::size_t i = 0; i != all.size(); ++i) {
+    std::memcpy(&order[i].first, &all[i], sizeof(std::uintptr_t));
+    order[i].second = i;
+  }
+  std::sort(order.begin(), order.end());
+  for (std::size_t i = 1; i < order.size(); ++i)
+    if (order[i].first == order[i - 1].first) all[order[i].second] = nullptr;
+  std::erase(all, nullptr);
+}
+
+} // namespace
 
 void group_state::throw_failures() {
   if (others_ == nullptr && on_error_ == on_error::stop_rest) std::rethrow_exception(std::exchange(first_, nullptr));
@@ -237,6 +261,7 @@ void group_state::throw_failures() {
     all.resize(n);
     for (failure_node* f = others_; f != nullptr; f = f->next) all[--n] = f->error;
     all[0] = first_;
+    drop_repeated(all);
   } catch (std::bad_alloc const&) {
     for (failure_node* f = others_; f != nullptr; f = f->next) report_failure(*tl.owner, failure_report{f->error, current_task(), failure_kind::task_group});
     std::rethrow_exception(std::exchange(first_, nullptr));
@@ -244,7 +269,6 @@ void group_state::throw_failures() {
   throw task_group_error(std::move(all));
 }
 
-void group_is_not_open() { throw usage_error("skua: the body of a task group must be a coroutine: this one spawned before the group was open"); }
 void no_concurrency() { throw usage_error("skua: a task group with a max_concurrency of 0 would never run anything"); }
 
 // ---------------------------------------------------------------------------------------------- finally

@@ -75,7 +75,6 @@ template <class F>
 struct group_holder;
 template <class T, class F>
 class group_awaiter;
-[[noreturn]] SKUA_COLD void group_is_not_open();   // usage_error
 }   // namespace detail
 
 // Reports that a task which was begun with task_group::start() is ready. Dropping it without that is told to whoever waits.
@@ -97,8 +96,8 @@ private:
 
 // The tasks of a with_task_group(). It exists only as the parameter of its body, which may hand it on, by reference, to tasks of the group.
 //
-// Thread safety: every member but request_stop() on workers only; all of them from the body and from tasks of the group at the same time. From
-// elsewhere only while one of those waits for it: the group dies as soon as they have ended.
+// Thread safety: every member but request_stop() on workers of its runtime only; all of them from the body and from tasks of the group at the same time.
+// From elsewhere only while one of those waits for it: the group dies as soon as they have ended.
 class task_group : detail::sited_spawn<task_group>, detail::sited_start<task_group> {
 public:
   task_group(task_group const&) = delete;
@@ -109,7 +108,7 @@ public:
   // With a max_concurrency that is reached the task waits for its turn, in order; `co_await room()` before it, to make the spawner wait instead.
   //
   // Stop: a fork, and so a checkpoint (S1): in a group that is being stopped, the task is never started; callable and arguments are destroyed here, and its
-  // handle says stopped (S13). Errors: bad_alloc, what copying throws, usage_error by a body that is no coroutine; then nothing was started.
+  // handle says stopped (S13). Errors: bad_alloc, what copying throws, usage_error (a body that is no coroutine, another runtime); then nothing was started.
   using sited_spawn::spawn;
 
   // Starts f(started<T>, args...) and waits until it calls its `started` object: until a server listens, say. Gives what it was called with.
@@ -168,8 +167,7 @@ private:
 
   template <class F, class... Args>
   auto spawn_at(std::source_location site, F&& f, Args&&... args) {
-    if (detail::tl.words == nullptr) [[unlikely]] detail::not_in_runtime("spawn");
-    if (!state_.is_open()) [[unlikely]] detail::group_is_not_open();
+    state_.check_caller();
     if constexpr (std::same_as<std::remove_cvref_t<F>, named>) {
       return spawn_in(detail::make_named_context(f.text), site, std::forward<Args>(args)...);
     } else {

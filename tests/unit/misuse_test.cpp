@@ -168,6 +168,22 @@ TEST(Misuse, the_body_of_a_group_that_is_no_coroutine) {
   }());
 }
 
+// The tasks of a group, and its body, would go on in a runtime that is not theirs, and neither would ever end.
+TEST(Misuse, a_group_that_is_used_by_a_task_of_another_runtime) {
+  skua::runtime here({.workers = 1}), elsewhere({.workers = 1});
+  here.block_on([&]() -> task<> {
+    co_await skua::with_task_group([&](skua::task_group& group) -> task<> {
+      group.spawn([]() -> task<> { co_await skua::sleep_for(1ms); });
+      co_await elsewhere.spawn([&group]() -> task<> {
+        EXPECT_THROW(group.spawn(seven), skua::usage_error);
+        EXPECT_THROW(co_await group.start<>([](skua::started<> ready) -> task<> { co_return ready(); }), skua::usage_error);
+        EXPECT_THROW(co_await group.join(), skua::usage_error);
+        EXPECT_THROW(co_await group.room(), skua::usage_error);
+      });
+    });
+  }());
+}
+
 // A coroutine of somebody else's, which begins at once and may await what it likes.
 struct foreign_coroutine {
   struct promise_type {

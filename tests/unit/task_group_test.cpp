@@ -271,6 +271,22 @@ TEST_P(TaskGroup, a_failure_that_the_body_has_from_a_handle_is_one_failure) {
   rt.block_on(body);
 }
 
+TEST_P(TaskGroup, failures_that_other_tasks_have_from_handles_are_kept_once) {
+  auto body = []() -> task<> {
+    try {
+      co_await skua::with_task_group({.on_error = skua::on_error::collect}, [](task_group& g) -> task<> {
+        auto const pass_on = [](skua::child_handle<> of) -> task<> { co_await of; };
+        for (int i = 3; i != 0; --i) g.spawn(pass_on, g.spawn(fail_in, i * 1s, std::to_string(i)));
+        co_return;
+      });
+      ADD_FAILURE() << "must throw";
+    } catch (skua::task_group_error const& e) {
+      EXPECT_EQ(messages(e), (std::vector<std::string>{"1", "2", "3"}));
+    }
+  };
+  rt.block_on(body);
+}
+
 TEST_P(TaskGroup, collect_lets_the_others_end_and_throws_all_failures) {
   auto body = []() -> task<> {
     int ended = 0;

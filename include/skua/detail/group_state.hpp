@@ -68,13 +68,17 @@ public:
   [[noreturn]] void throw_failures();
 
   special_join* join() const noexcept { return join_; }
-  bool is_open() const noexcept { return join_ != nullptr; }
+  // The caller is on a worker of its runtime, and it is open: its tasks, and who waits for them, go on where the caller is. Throws usage_error.
+  SKUA_INLINE void check_caller() const {
+    if (tl.owner == nullptr || tl.owner != owner_) [[unlikely]] refuse_caller();
+  }
   group_parties parties;
 
 private:
   friend verdict group_decides(special_join&, bool) noexcept;
   friend void group_claimed(special_join&, stop_sink&) noexcept;
   struct failure_node;
+  [[noreturn]] SKUA_COLD void refuse_caller() const;
   static void run_errand(errand& e) noexcept;
   static void run_pass(errand& e) noexcept;
   static bool body_arrived(special_join& j) noexcept;
@@ -85,7 +89,7 @@ private:
   static void fulfil(group_parties::duties const& d) noexcept;
 
   group_join* join_ = nullptr;
-  scheduler* owner_ = nullptr;
+  scheduler* owner_ = nullptr;   // null: it is not open yet
   errand errand_, pass_errand_;
   std::uintptr_t errand_bits_ = 0;   // written before it is queued
   spin_lock<> failures_lock_;
@@ -161,6 +165,7 @@ public:
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());
+    group.check_caller();
     slept_ = true;   // before somebody may find it
     if (group.parties.sleep(*this, room_)) return suspend(*this);
     slept_ = false;
