@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
+#include <limits>
 #include <memory>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -66,8 +67,13 @@ struct status_request : plain_request {
   explicit status_request(file_handle const& h) noexcept : plain_request(file_action::status, h) { buffer = &status; }
 };
 
+// Behind it no file has anything; the kernel takes it for negative, and -1 for the position that read(2) uses.
+constexpr std::uint64_t last_offset = std::numeric_limits<off_t>::max();
+
 task<std::size_t> read_pieces(handle_ref h, std::uint64_t offset, std::span<std::byte> to) {
   std::size_t done = 0;
+  offset = std::min(offset, last_offset);
+  to = to.first(static_cast<std::size_t>(std::min<std::uint64_t>(to.size(), last_offset - offset)));
   do {
     co_await this_task::checkpoint();
     auto const rest = to.subspan(done);
@@ -87,6 +93,7 @@ task<std::size_t> read_pieces(handle_ref h, std::uint64_t offset, std::span<std:
 
 task<> write_pieces(handle_ref h, std::uint64_t offset, std::span<std::byte const> from) {
   co_await this_task::checkpoint();   // S1: also if there is nothing to write
+  if (offset > last_offset || from.size() > last_offset - offset) file_failed(-EFBIG, "write", h->path);
   for (std::size_t done = 0; done < from.size();) {
     auto const rest = from.subspan(done);
     transfer_request request(file_action::write, *h, offset + done, const_cast<std::byte*>(rest.data()), rest.size());

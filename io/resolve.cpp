@@ -3,7 +3,10 @@
 #include "skua/blocking.hpp"
 #include "skua/this_task.hpp"
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
 #include <memory>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -44,6 +47,17 @@ answer look_up(std::string const& host, std::string const& service, int flags) {
   return a;
 }
 
+// getaddrinfo would take the text before a null character, and 70000 for port 4464.
+int what_is_wrong(std::string const& host, std::string const& service) noexcept {
+  if (host.find('\0') != host.npos) return EAI_NONAME;
+  std::uint16_t port;
+  char const* const end = service.data() + service.size();
+  auto const [at, error] = std::from_chars(service.data(), end, port);
+  bool const is_port = service.empty() || (error == std::errc() && at == end);
+  bool const may_be_name = std::any_of(service.begin(), service.end(), [](unsigned char c) { return std::isalpha(c); });
+  return is_port || (may_be_name && service.find('\0') == service.npos) ? 0 : EAI_SERVICE;
+}
+
 } // namespace
 
 std::error_category const& resolver_category() noexcept {
@@ -54,6 +68,7 @@ std::error_category const& resolver_category() noexcept {
 task<std::vector<endpoint>> resolve(std::string host, std::string service) {
   std::string const what = "skua: resolve " + host + ':' + service;
   co_await this_task::checkpoint();   // S1: an address as text completes at once
+  if (int const wrong = what_is_wrong(host, service); wrong != 0) throw std::system_error(wrong, resolver_category(), what);
   answer a = look_up(host, service, AI_NUMERICHOST | AI_NUMERICSERV);   // blocks on nothing
   // AI_ADDRCONFIG is left out: where only the loopback interface is up it hides ::1 and 127.0.0.1 from each other.
   if (a.error != 0)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/signal_watch.hpp"
 #include "scheduler/runtime_core.hpp"
+#include "skua/detail/duration.hpp"
 #include "skua/error.hpp"
 #include "skua/signal.hpp"
 #include <algorithm>
@@ -72,7 +73,7 @@ private:
   void on_signal(int signal) {
     if (first_ == 0) {
       first_ = signal;
-      deadline_ = clock::now() + grace_;
+      deadline_ = clock::now() + std::chrono::nanoseconds(detail::ns_at_most(grace_));   // any grace: the sum fits
     } else {
       deadline_ = clock::now();
       watch_.release();   // a third one acts as if we were not there

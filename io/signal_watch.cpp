@@ -23,9 +23,11 @@ constexpr int most_signals = 65;   // 1 to 64
 
 struct watcher {
   std::atomic<int> fd{-1};
+  struct sigaction before = {};   // written by whoever has set `fd`, before the handler is there; read by the handler in a child
 };
 constinit std::array<watcher, most_signals> watchers{};
-constinit std::atomic<int> handlers{0};   // that are inside
+constinit std::atomic<int> handlers{0};    // that are inside
+constinit std::atomic<pid_t> process{0};   // ours; relaxed: the same for every watch
 static_assert(std::atomic<int>::is_always_lock_free, "a handler may use it");
 
 void on_signal(int signal);
@@ -39,7 +41,11 @@ void raise_for_former_handling(int signal) {
 void on_signal(int signal) {
   int const kept = errno;
   handlers.fetch_add(1, std::memory_order_seq_cst);   // before the load: see the file comment
-  if (int const fd = watchers[static_cast<std::size_t>(signal)].fd.load(std::memory_order_seq_cst); fd >= 0) {
+  watcher const& w = watchers[static_cast<std::size_t>(signal)];
+  if (int const fd = w.fd.load(std::memory_order_seq_cst); fd >= 0 && ::getpid() != process.load(std::memory_order_relaxed)) {
+    ::sigaction(signal, &w.before, nullptr);
+    ::raise(signal);
+  } else if (fd >= 0) {
     auto const number = static_cast<unsigned char>(signal);
     // A full pipe: there are thousands of signals that nobody has looked at yet.
     [[maybe_unused]] ssize_t const n = ::write(fd, &number, 1);
@@ -58,6 +64,7 @@ signal_watch::signal_watch(std::vector<int> const& signals) {
   read_end_ = ends[0];
   write_end_ = ends[1];
   pthread_sigmask(SIG_BLOCK, nullptr, &mask_before_);
+  process.store(::getpid(), std::memory_order_relaxed);
   try {
     signals_.reserve(signals.size());
     for (int const s : signals) watch(s);
@@ -83,6 +90,7 @@ void signal_watch::watch(int signal) {
   int nobody = -1;
   if (!w.fd.compare_exchange_strong(nobody, write_end_, std::memory_order_seq_cst))
     throw usage_error("skua: signal " + std::to_string(signal) + " is being watched by another run_until_signal");
+  (void)::sigaction(signal, nullptr, &w.before);
   struct sigaction handling = {}, before;
   handling.sa_handler = on_signal;
   handling.sa_flags = SA_RESTART;

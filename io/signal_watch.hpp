@@ -9,6 +9,8 @@
 //                                handler writes to a descriptor that has become somebody else's. seq_cst on both: a handler counts itself,
 //                                then reads the descriptor; release() clears the descriptor, then reads the count. A handler that the kernel
 //                                had begun, and that finds no descriptor, raises the signal again, for its former handling: none is swallowed.
+// A child that was forked, and has not called exec yet, has the handler and the pipe as well. Its signals are not ours: a handler that finds itself in another
+// process puts the former handling back, and raises the signal again.
 #pragma once
 #include <atomic>
 #include <chrono>

@@ -42,10 +42,7 @@ task<Container> read_whole(std::string path) {
 // start, so that cleaning up never fails.
 class temporary_file {
 public:
-  explicit temporary_file(std::string const& target) : removal_(std::make_unique<removal>()) {
-    static std::atomic<std::uint64_t> count{0};
-    removal_->path = target + '.' + std::to_string(::getpid()) + '-' + std::to_string(count.fetch_add(1, std::memory_order_relaxed)) + ".tmp";
-  }
+  explicit temporary_file(std::string const& target) : removal_(std::make_unique<removal>()) { take_another_name(target); }
   ~temporary_file() {
     if (!exists_) return;
     removal* const r = removal_.release();
@@ -58,6 +55,11 @@ public:
   }
   temporary_file(temporary_file const&) = delete;
   std::string const& path() const noexcept { return removal_->path; }
+  // Before it exists. A process gives each name once; one with the same number, in a container or long ago, may have died and left it behind.
+  void take_another_name(std::string const& target) {
+    static std::atomic<std::uint64_t> count{0};
+    removal_->path = target + '.' + std::to_string(::getpid()) + '-' + std::to_string(count.fetch_add(1, std::memory_order_relaxed)) + ".tmp";
+  }
   void created() noexcept { exists_ = true; }
   void renamed() noexcept { exists_ = false; }
 
@@ -81,10 +83,14 @@ struct two_paths_request : file_request {
 };
 
 task<file> create_beside(temporary_file& made, std::string const& target) {
-  two_paths_request request(file_action::open_beside, made.path(), target);
   std::int64_t fd;
-  do fd = co_await request;
-  while (request.again());
+  for (;;) {
+    two_paths_request request(file_action::open_beside, made.path(), target);
+    do fd = co_await request;
+    while (request.again());
+    if (fd != -EEXIST) break;
+    made.take_another_name(target);
+  }
   if (fd == -ECANCELED) co_await this_task::checkpoint();
   if (fd < 0) file_failed(fd, "create", made.path());
   made.created();

@@ -11,13 +11,13 @@ namespace skua {
 
 // The addresses of `host` with the port of `service`, in the order in which they should be tried (getaddrinfo, RFC 6724). At least one.
 //
-// `host` is a name, or an address as text; `service` a number or a name of /etc/services. Numbers are converted at once; names are looked up on a thread of
-// the runtime's blocking pool.
+// `host` is a name, or an address as text; empty: this machine. `service` is a number up to 65535, or a name of /etc/services; empty: 0. Numbers are
+// converted at once; names are looked up on a thread of the runtime's blocking pool.
 //
 // Thread safety: on workers only.
 // Stop: a suspension point, at once; a lookup that has begun goes on by itself on its thread, and its result is dropped.
-// Errors: std::system_error with resolver_category() (EAI_NONAME: there is no such name, EAI_AGAIN: the name server does not answer), or
-// system_category().
+// Errors: std::system_error with resolver_category() (EAI_NONAME: there is no such name, EAI_SERVICE: no such service, EAI_AGAIN: the name server does not
+// answer), or system_category().
 //
 //     for (skua::endpoint const& e : co_await skua::resolve("example.org", "https")) ..
 task<std::vector<endpoint>> resolve(std::string host, std::string service);

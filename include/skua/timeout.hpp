@@ -30,6 +30,7 @@ SKUA_INLINE std::uint64_t delay_of(std::chrono::duration<Rep, Period> d) noexcep
 }
 SKUA_INLINE std::uint64_t deadline_of(clock::time_point t) noexcept {
   auto const ns = t.time_since_epoch().count();
+  if (ns >= most_ns) return timer_never_ns;   // as sleep_until has it: virtual time must not jump there
   return ns < 0 ? 0 : static_cast<std::uint64_t>(ns);
 }
 // It counts from now.
@@ -112,7 +113,7 @@ template <class Rep, class Period, detail::temporary_operation A>
 auto timeout(std::chrono::duration<Rep, Period> d, SKUA_LIFETIMEBOUND A&& a) {
   return detail::at_once([&] { return timeout(d, detail::as_task(static_cast<A&&>(a))); });
 }
-// The same, with an absolute time of skua::clock.
+// The same, with an absolute time of skua::clock; time_point::max() never comes.
 template <class T>
 SKUA_INLINE detail::timeout_awaiter<T> timeout_at(clock::time_point deadline, task<T> t) {
   return detail::timeout_awaiter<T>(detail::deadline_of(deadline), std::move(t));

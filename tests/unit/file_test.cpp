@@ -17,6 +17,7 @@
 #include <fstream>
 #include <gtest/gtest.h>
 #include <iterator>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <sys/stat.h>
@@ -144,6 +145,28 @@ TEST_P(Files, that_cannot_be_opened_say_why_and_which) {
   EXPECT_THROW((void)rt().block_on(file::open(path("f"), open_mode::create)), skua::usage_error);
 }
 
+// As numbers of the kernel's these are negative; -1 stands for the position that read(2) goes by.
+task<> reach_beyond_all_files(std::string path) {
+  file f = co_await file::open(path, open_mode::read | open_mode::write);
+  std::array<std::byte, 4> some{};
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  for (std::uint64_t offset : {~std::uint64_t{0}, ~std::uint64_t{0} - 1, most + 1, most, most - 1, most - 4}) {
+    EXPECT_EQ(co_await f.read_at(offset, some), 0u) << offset;
+    std::error_code error;
+    try {
+      co_await f.write_at(offset, some);
+    } catch (std::system_error const& e) {
+      error = e.code();
+    }
+    EXPECT_EQ(error, std::errc::file_too_large) << offset;
+  }
+}
+TEST_P(Files, have_nothing_where_no_file_can_reach) {
+  rt().block_on(skua::write_file(path("f"), "text"));
+  rt().block_on(reach_beyond_all_files(path("f")));
+  EXPECT_EQ(content_of(path("f")), "text");
+}
+
 task<> misuse(std::string path) {
   file f = co_await file::open(path, open_mode::read);
   std::array<std::byte, 4> some{};
@@ -248,6 +271,24 @@ TEST_P(Files, are_replaced_as_a_whole) {
     EXPECT_EQ(fs::status(path("f")).permissions(), fs::perms(0640));
     EXPECT_EQ(entries(), 1u) << "nothing is left beside it";
   }
+}
+
+// What a process with our number has left behind when it died: in a container each process is number 1.
+TEST_P(Files, are_replaced_although_the_name_beside_them_is_taken) {
+  auto const beside = [&](std::uint64_t n) { return path("f") + '.' + std::to_string(::getpid()) + '-' + std::to_string(n) + ".tmp"; };
+  // Which number comes next: a name in a directory that is not there is taken all the same, and told.
+  std::uint64_t next = 0;
+  try {
+    rt().block_on(skua::write_file(path("none/f"), "x", skua::write_mode::replace));
+    ADD_FAILURE() << "there is no such directory";
+  } catch (std::system_error const& e) {
+    std::string const text = e.what();
+    next = std::stoull(text.substr(text.rfind('-', text.rfind(".tmp")) + 1)) + 1;
+  }
+  for (std::uint64_t n = next; n != next + 3; ++n) std::ofstream(beside(n)) << "left behind";
+  rt().block_on(skua::write_file(path("f"), "new", skua::write_mode::replace));
+  EXPECT_EQ(content_of(path("f")), "new");
+  for (std::uint64_t n = next; n != next + 3; ++n) EXPECT_TRUE(fs::exists(beside(n))) << "it is not ours to remove";
 }
 
 TEST_P(Files, a_replacement_that_fails_leaves_nothing_behind) {

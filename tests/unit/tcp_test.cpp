@@ -377,6 +377,16 @@ TEST_F(Tcp, a_name_that_does_not_exist_is_an_error) {
   });
 }
 
+TEST_F(Tcp, what_the_resolver_would_cut_off_is_an_error) {
+  run([]() -> task<> {
+    using namespace std::string_literals;
+    for (auto const& service : {"65536"s, "70000"s, "4294967376"s, "-1"s, " 80"s, "80 "s, "80\0"s, "http\0"s})
+      EXPECT_EQ((co_await skua::as_result(skua::resolve("127.0.0.1", service))).error().value(), EAI_SERVICE) << service;
+    EXPECT_EQ((co_await skua::as_result(skua::resolve("127.0.0.1\0.example.org"s, "80"))).error().value(), EAI_NONAME);
+    for (auto const& service : {"65535"s, "080"s, "0"s, ""s}) EXPECT_EQ((co_await skua::resolve("::1", service)).size(), 1u) << service;
+  });
+}
+
 TEST_F(Tcp, resolve_converts_numbers_by_itself) {
   run([]() -> task<> {
     auto const a = co_await skua::resolve("192.0.2.1", "80");

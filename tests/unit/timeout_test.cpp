@@ -2,6 +2,8 @@
 // timeout and timeout_at: who decides (S10, a table of nested timeouts), what cannot be stopped (S7), results, stop. Virtual time.
 #include "skua/timeout.hpp"
 #include "skua/blocking.hpp"
+#include "skua/deadline.hpp"
+#include "skua/event.hpp"
 #include "skua/runtime.hpp"
 #include "skua/time.hpp"
 #include "skua/when_all.hpp"
@@ -120,8 +122,21 @@ TEST_P(Timeout, of_ages_never_fires) {
     EXPECT_EQ(co_await skua::timeout(std::chrono::nanoseconds::max(), after(1h, 2)), 2);
     EXPECT_EQ(co_await skua::timeout(std::chrono::duration<double>(1e300), after(1h, 3)), 3);
     EXPECT_EQ(co_await skua::timeout_at(skua::clock::time_point::max(), after(1h, 4)), 4);
+    auto const has_deadline = []() -> task<bool> { co_return skua::this_task::deadline().has_value(); };
+    EXPECT_FALSE(co_await skua::timeout_at(skua::clock::time_point::max(), has_deadline()));
+    EXPECT_FALSE(co_await skua::timeout(std::chrono::hours::max(), has_deadline()));
   };
   rt.block_on(body);
+}
+
+// Virtual time does not jump to the end of time: a program that waits without a limit is stuck.
+TEST_P(Timeout, at_the_end_of_time_is_no_deadline) {
+  skua::runtime stuck({.workers = GetParam(), .backend = "virtual", .stuck_after = 1ms});
+  auto body = []() -> task<> {
+    skua::event never;
+    co_await skua::timeout_at(skua::clock::time_point::max(), never.wait());
+  };
+  EXPECT_THROW(stuck.block_on(body), skua::stuck_error);
 }
 
 // The limit of what can be counted in nanoseconds must not be converted into the caller's own type.
