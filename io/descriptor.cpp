@@ -97,7 +97,7 @@ void complete_into(ready_list& out, descriptor::operation* o, epoll_driver const
 
 } // namespace
 
-descriptor& open_descriptor(int number) {
+descriptor& open_descriptor(int number, short_transfer s) {
   descriptor* d;
   try {
     d = &table.take();
@@ -105,7 +105,8 @@ descriptor& open_descriptor(int number) {
     ::close(number);
     throw;
   }
-  d->number = number;   // published by renew()
+  d->number = number;   // both are published by renew()
+  d->short_one = s;
   open_count.fetch_add(1, std::memory_order_relaxed);
   d->renew();
   return *d;

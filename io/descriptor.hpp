@@ -30,6 +30,7 @@ class epoll_driver;
 struct alignas(cache_line) descriptor : descriptor_core<real_sync> {
   int number = -1;
   std::uint32_t index = 0;                  // in the table; constant
+  short_transfer short_one = short_transfer::means_nothing;   // as `number`: constant while it is open
   std::atomic<std::uint64_t> registered{0};
   spin_lock<> lock;                         // of registration
   descriptor* next_free = nullptr;

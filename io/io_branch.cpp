@@ -108,9 +108,9 @@ std::coroutine_handle<> accept_branch::woken(leaf_frame& f) noexcept {
   return select_event_woken(*self.select, self.branch);
 }
 
-tcp_stream accept_branch::take() {
+int accept_branch::take_number() {
   if (error != 0) throw_io_error(*this);
-  return tcp_stream(socket_handle(std::exchange(accepted, -1)));
+  return std::exchange(accepted, -1);
 }
 
 // ---------------------------------------------------------------------------------------------- readiness

@@ -136,9 +136,9 @@ std::vector<endpoint> alternating(std::vector<endpoint> const& in) {
 } // namespace detail
 
 task<tcp_stream> tcp_stream::connect(endpoint to) {
-  tcp_stream stream(detail::socket_handle(detail::new_tcp_socket(to)));
+  tcp_stream stream(detail::socket_handle(detail::new_socket(to, SOCK_STREAM, IPPROTO_TCP).take(), tcp_stream::short_one));
   stream.set_no_delay(true);
-  detail::connect_operation op(detail::connect_kind, stream.handle_, to);
+  detail::connect_operation op(detail::connect_kind, stream.handle(), to);
   co_await op;
   co_return stream;
 }

@@ -57,12 +57,16 @@ io_step failed(io_operation& op, int error) noexcept {
   return io_step::done;
 }
 
+// Would another call say EAGAIN, as this one moved less than it could have? Not at the end, which is reported as no bytes, and stays.
+bool exhausted(io_operation const& op, std::size_t moved, std::size_t wanted) noexcept {
+  return moved != 0 && moved < wanted && op.target->short_one == short_transfer::means_blocked;
+}
+
 // `n` of `wanted` bytes were moved, with one call.
 io_step moved(io_operation& op, ssize_t n, std::size_t wanted) noexcept {
   if (n < 0) return failed(op, errno);
   op.transferred = static_cast<std::size_t>(n);
-  // 0 of a read: the end, which stays. A short transfer: the kernel has no more, or no more room.
-  op.last = n != 0 && op.transferred < wanted ? io_operation::partial : io_operation::full;
+  op.last = exhausted(op, op.transferred, wanted) ? io_operation::partial : io_operation::full;
   return io_step::done;
 }
 
@@ -128,13 +132,13 @@ io_step writev(io_operation& o) noexcept {
 
 // ------------------------------------------------------------------------------------------------ until all is moved
 
-// The last call moved `n` of `left` bytes, and there was no error. A part: the kernel has no more now, or no more room, so another call would say EAGAIN;
-// unless the end was reported, whose edge does not come again. Empty: go on.
+// The last call moved `n` of `left` bytes, and there was no error. If that exhausted the kernel, this is to wait; unless the end was reported, whose edge
+// does not come again. Empty: go on.
 std::optional<io_step> after(io_operation& op, ssize_t n, std::size_t left) noexcept {
   op.transferred += static_cast<std::size_t>(n);
   op.last = io_operation::full;
   if (static_cast<std::size_t>(n) == left) return io_step::done;
-  if (!(op.seen & descriptor::end(static_cast<direction>(op.io().direction)))) {
+  if (exhausted(op, static_cast<std::size_t>(n), left) && !(op.seen & descriptor::end(static_cast<direction>(op.io().direction)))) {
     op.last = io_operation::partial;
     return io_step::blocked;
   }

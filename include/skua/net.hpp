@@ -7,3 +7,5 @@
 #include "resolve.hpp"
 #include "result.hpp"
 #include "tcp.hpp"
+#include "udp.hpp"
+#include "unix_socket.hpp"

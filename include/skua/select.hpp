@@ -310,7 +310,7 @@ inline constexpr stopping_t stopping{};
 //     on(s.acquire(n), f(semaphore_permit))          on(e.wait(), f())         of an event, an auto_reset_event, a latch
 //     on(rx.recv(), f(broadcast_message<T>))         on(tx.send(v), f(bool))   of a broadcast
 //     on(rx.changed(), f(bool))                      of a watch
-//     on(listener, f(tcp_stream)), on(readable(fd), f()), on(writable(fd), f())     with <skua/select_io.hpp>
+//     on(listener, f(tcp_stream)), or f(unix_stream), on(readable(fd), f()), on(writable(fd), f())     with <skua/select_io.hpp>
 template <class T, class Kind, class F>
 auto on(detail::recv_awaiter<T, Kind>&& op, F f) {
   return select_arm<typename detail::recv_branch<T, Kind>::spec, F>({&op.at()}, std::move(f));

@@ -29,7 +29,7 @@ inline skua::task<tcp_pair> connect_pair(skua::endpoint at = skua::endpoint::loo
 }
 
 // So many bytes are there to be read: also over the loopback interface that may take a moment.
-inline skua::task<> arrived(skua::tcp_stream const& s, int bytes) {
+inline skua::task<> arrived(skua::stream_socket const& s, int bytes) {
   for (int there = 0; ::ioctl(s.native_handle(), FIONREAD, &there) == 0 && there < bytes;) co_await skua::this_task::yield();
 }
 
@@ -57,7 +57,7 @@ private:
 inline std::string text_of(std::span<std::byte const> b) { return {reinterpret_cast<char const*>(b.data()), b.size()}; }
 
 // Reads to the end of the stream.
-inline skua::task<std::string> read_all(skua::tcp_stream& s) {
+inline skua::task<std::string> read_all(skua::stream_socket& s) {
   std::string all;
   std::array<std::byte, 4096> buffer;
   while (std::size_t const n = co_await s.read_some(buffer)) all += text_of(std::span(buffer).first(n));

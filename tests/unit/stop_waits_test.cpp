@@ -11,6 +11,8 @@
 #include "skua/tcp.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
+#include "skua/udp.hpp"
+#include "skua/unix_socket.hpp"
 #include "tests/support/stop_everywhere.hpp"
 #include "tests/support/values.hpp"
 #include <array>
@@ -216,16 +218,24 @@ TYPED_TEST(StopWaits, lose_nothing_wherever_they_are_stopped__S1_S4_S9) {
 // ---------------------------------------------------------------------------------------------- what waits for the kernel
 
 // Connections that come are accepted by the body, or are still there.
-template <bool Selects>
-struct accepting : scene {
+struct by_tcp {
   skua::tcp_listener l = skua::tcp_listener::bind(skua::endpoint::loopback(0));
+  task<skua::tcp_stream> connect() const { return skua::tcp_stream::connect(l.local_endpoint()); }
+};
+struct by_unix {
+  skua::unix_listener l = skua::unix_listener::bind(std::string("\0skua_stop_waits_", 17) + std::to_string(::getpid()));
+  task<skua::unix_stream> connect() const { return skua::unix_stream::connect(l.address()); }
+};
+template <class By, bool Selects>
+struct accepting : scene, By {
+  using By::l;
   number got{0};
   int made = 0;
   task<> body() {
     for (int i = 0; i < 3; ++i) {
       point();
       if constexpr (Selects) {
-        co_await skua::select(on(l, [this](skua::tcp_stream s) { got += static_cast<bool>(s); }), on(skua::sleep_for(1h), [] {}));
+        co_await skua::select(on(l, [this](auto s) { got += static_cast<bool>(s); }), on(skua::sleep_for(1h), [] {}));
       } else {
         auto const s = co_await l.accept();
         got += static_cast<bool>(s);
@@ -237,7 +247,7 @@ struct accepting : scene {
     for (int i = 0; i < 3; ++i) {
       co_await turns();
       point();
-      auto const client = co_await skua::tcp_stream::connect(l.local_endpoint());
+      auto const client = co_await By::connect();
       ++made;
       point();
       co_await until([this] { return got == made || body_gone; });
@@ -284,6 +294,34 @@ struct reading_bytes : scene {
         EXPECT_EQ(::read(fd[0], &c, 1), 1);
         ++got;
       }
+    }
+  }
+  void check() { EXPECT_EQ(got, 3); }
+};
+// A datagram that comes is the body's, or still there.
+struct receiving_datagrams : scene {
+  skua::udp_socket mine = skua::udp_socket::bind(skua::endpoint::loopback(0)), theirs = skua::udp_socket::bind(skua::endpoint::loopback(0));
+  std::array<std::byte, 8> buffer;
+  number got{0};
+  task<> take(std::span<std::byte> to) {
+    EXPECT_EQ((co_await mine.receive(to)).size, 1u);
+    ++got;
+  }
+  task<> body() {
+    for (int i = 0; i < 3; ++i) {
+      point();
+      co_await take(buffer);
+      point();
+    }
+  }
+  task<> others() {
+    for (int i = 0; i < 3; ++i) {
+      co_await turns();
+      point();
+      co_await theirs.send_to("x", mine.local_endpoint());
+      point();
+      co_await until([this, i] { return got == i + 1 || body_gone; });
+      if (got <= i) co_await skua::timeout(10s, take(buffer));
     }
   }
   void check() { EXPECT_EQ(got, 3); }
@@ -348,7 +386,9 @@ struct blocking : scene {   // what has begun is waited for (S7)
 
 template <class Scene>
 class StopKernelWaits : public stop_operations<Scene> {};
-using kernel_operations = testing::Types<accepting<false>, accepting<true>, reading_bytes<false>, reading_bytes<true>, streaming, blocking>;
+using kernel_operations =
+    testing::Types<accepting<by_tcp, false>, accepting<by_tcp, true>, accepting<by_unix, false>, accepting<by_unix, true>, reading_bytes<false>,
+                   reading_bytes<true>, receiving_datagrams, streaming, blocking>;
 TYPED_TEST_SUITE(StopKernelWaits, kernel_operations);
 
 TYPED_TEST(StopKernelWaits, lose_nothing_wherever_they_are_stopped__S4_S7_S9_S17) {

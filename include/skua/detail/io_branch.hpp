@@ -12,9 +12,9 @@
 //
 // A shortage of descriptors or memory is no result, as in accept(): the branch then waits for a pause in place of an event.
 #pragma once
-#include "../tcp.hpp"
 #include "io_operation.hpp"
 #include "select_operation.hpp"
+#include "socket_handle.hpp"
 #include "timer.hpp"
 #include <cstdint>
 
@@ -47,14 +47,10 @@ struct ready_wait : io_wait {
 };
 
 struct accept_branch : select_branch, accept_wait, select_leaf {
-  using result_type = tcp_stream;
-  struct spec {
-    descriptor* target;   // the listener may be moved, and closed, meanwhile
-    std::uint32_t generation;
-    using branch = accept_branch;
-  };
-  explicit accept_branch(spec&& s) noexcept : select_branch(&how), accept_wait(s.target, s.generation), select_leaf(woken) {}
-  tcp_stream take();
+  accept_branch(descriptor* d, std::uint32_t g) noexcept : select_branch(&how), accept_wait(d, g), select_leaf(woken) {}
+
+protected:
+  int take_number();
 
 private:
   struct pause_operation : timer_operation, select_leaf {
@@ -66,6 +62,18 @@ private:
   pause_operation pause_;
   std::uint64_t pause_ns_ = 0, wait_ns_ = 0;   // of the last shortage; of this pause
   bool pausing_ = false;
+};
+
+template <class Stream>
+struct accept_branch_of : accept_branch {
+  using result_type = Stream;
+  struct spec {
+    descriptor* target;   // the listener may be moved, and closed, meanwhile
+    std::uint32_t generation;
+    using branch = accept_branch_of;
+  };
+  explicit accept_branch_of(spec&& s) noexcept : accept_branch(s.target, s.generation) {}
+  Stream take() { return Stream(socket_handle(take_number(), Stream::short_one)); }
 };
 
 struct ready_branch : select_branch, ready_wait, select_leaf {
