@@ -120,11 +120,13 @@ runtime::runtime(options const& o) {
 
 runtime::~runtime() {
   SKUA_CHECK(detail::tl.words == nullptr, "a skua::runtime must not be destroyed on a worker");
+  SKUA_CHECK(detail::scheduler::lender() != core_.get(), "a skua::runtime must not be destroyed on a blocking thread of its own");
 }
 
 void runtime::request_stop() noexcept { core_->stop_all_tasks(); }
 shutdown_report runtime::shutdown_within(std::chrono::nanoseconds limit) {
   detail::check_may_block("runtime::shutdown");
+  if (detail::scheduler::lender() == core_.get()) throw usage_error("skua: runtime::shutdown would wait for the blocking work that calls it");
   return core_->shutdown_within(limit);
 }
 clock::time_point runtime::now() const noexcept { return clock::at_ns(core_->now_ns()); }

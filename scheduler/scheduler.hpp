@@ -96,6 +96,7 @@ public:
   void collect(skua::metrics& m) const noexcept;
 
   std::uint64_t now_ns() noexcept { return driver_->now_ns(); }   // any thread
+  static scheduler* lender() noexcept;   // the one that has lent its clock to the calling thread, a blocking thread of its runtime; null: none
   void lend_clock() noexcept;   // clock_now_ns() on the calling thread, which is no worker, is this scheduler's from here on: it outlives the thread
 
   // Worker threads only.

@@ -106,14 +106,15 @@ std::uint64_t scheduler::expire_timers(std::uint64_t now_ns, ready_list& out) no
 // ------------------------------------------------------------------------------------------------ the door from the headers
 
 namespace {
-constinit thread_local scheduler* lender = nullptr;   // of a blocking thread
+constinit thread_local scheduler* clock_lender = nullptr;   // of a blocking thread
 }
 
-void scheduler::lend_clock() noexcept { lender = this; }
+scheduler* scheduler::lender() noexcept { return clock_lender; }
+void scheduler::lend_clock() noexcept { clock_lender = this; }
 
 std::uint64_t clock_now_ns() noexcept {
   if (tl.owner != nullptr) return tl.owner->now_ns();
-  return lender != nullptr ? lender->now_ns() : monotonic_ns();
+  return clock_lender != nullptr ? clock_lender->now_ns() : monotonic_ns();
 }
 
 std::uint64_t deadline_base_ns() noexcept { return tl.owner != nullptr ? tl.owner->deadline_base_ns() : clock_now_ns(); }

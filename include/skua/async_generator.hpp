@@ -61,6 +61,7 @@ public:
     void return_void() const noexcept {}
     void unhandled_exception() noexcept {
       if (detail::tl.destroying) [[unlikely]] detail::terminate_in_unwinding();
+      SKUA_CHECK(this->out != nullptr, "a destructor threw while a generator was destroyed");
       slot().error = std::current_exception();
     }
 
@@ -142,6 +143,7 @@ private:
   void destroy() noexcept {
     if (frame_ == nullptr) return;
     SKUA_CHECK(!promise().running_, "a generator was destroyed while a task is inside");
+    promise().out = nullptr;               // nobody waits for what its locals' destructors might throw
     detail::handle_of(frame_).destroy();   // its promise's destructor clears frame_
   }
   void* frame_ = nullptr;

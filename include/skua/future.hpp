@@ -146,6 +146,7 @@ public:
     }
     T await_resume() {
       future const taken = std::move(future_);   // gives its reference up on every path
+      if (!taken) [[unlikely]] detail::future_misused("skua: this future was moved while it was awaited");
       return taken.state_->take();
     }
 

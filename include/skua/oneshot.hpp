@@ -148,7 +148,10 @@ public:
       }
       return detail::suspend(*this);
     }
-    std::optional<T> await_resume() noexcept { return receiver_.take(); }
+    std::optional<T> await_resume() {
+      if (!receiver_) [[unlikely]] detail::oneshot_misused("skua: this oneshot_receiver was moved while it was awaited");
+      return receiver_.take();
+    }
 
     oneshot_receiver& at() const noexcept { return receiver_; }   // for select
 

@@ -60,12 +60,12 @@ void block_until_end(runtime_core& c, task_header& h);   // stuck_error, when th
 // Owns the worker threads, the I/O thread and the timers, and runs tasks until it is destroyed. Several runtimes may live in one process.
 //
 // Thread safety: every member may be called from any thread, but for construction and destruction. Blocking members (block_on, shutdown) must not
-// be called from inside a runtime (usage_error).
+// be called from inside a runtime (usage_error); block_on may, and shutdown may not, by blocking work of this one.
 // Stop: shutdown() and the destructor request stop of every task.
 // Errors: std::invalid_argument for an option out of its range; std::system_error when threads or descriptors cannot be had; usage_error after fork(), and
 // inside a task, which could not wait for the runtime's end.
 // Lifetime: the destructor stops and joins every task, however long that takes: nothing is ever freed under a running thread (S22). It must not
-// run on a worker. It never touches signal handlers (S25).
+// run on a worker, nor on a blocking thread of its own. It never touches signal handlers (S25).
 class runtime : detail::sited_spawn<runtime>, detail::sited_block_on<runtime> {
 public:
   explicit runtime(options const& o = {});

@@ -6,6 +6,8 @@
 #include "skua/channel.hpp"
 #include "skua/deadline.hpp"
 #include "skua/event.hpp"
+#include "skua/future.hpp"
+#include "skua/oneshot.hpp"
 #include "skua/runtime.hpp"
 #include "skua/select.hpp"
 #include "skua/shield.hpp"
@@ -20,6 +22,7 @@
 #include "skua/when_any.hpp"
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <gtest/gtest.h>
 #include <memory>
 #include <optional>
@@ -262,6 +265,60 @@ TEST(MisuseDeathTest, a_handle_that_is_dropped_while_another_task_awaits_it_is_n
     }());
   };
   EXPECT_DEATH(drop(), "the handle of task [0-9]+ 'slow one' \\(spawned at .*misuse_test.cpp:[0-9]+\\) was dropped while another task awaits it");
+}
+
+TEST(Misuse, a_future_or_oneshot_that_is_moved_while_it_is_awaited) {
+  skua::run({.workers = 1}, []() -> task<> {
+    skua::promise<int> promise;
+    auto future = promise.get_future();
+    auto first = skua::spawn([](skua::future<int>& of) -> task<> { EXPECT_THROW((void)co_await of, skua::usage_error); }, std::ref(future));
+    auto [reply, answer] = skua::oneshot<int>();
+    auto second = skua::spawn([](skua::oneshot_receiver<int>& of) -> task<> { EXPECT_THROW((void)co_await of.recv(), skua::usage_error); }, std::ref(answer));
+    co_await skua::this_task::yield();
+    auto const taken = std::move(future);
+    auto const taken_too = std::move(answer);
+    promise.set_value(1);
+    (void)reply.send(1);
+    co_await first;
+    co_await second;
+  }());
+}
+
+struct throws_at_its_end {
+  ~throws_at_its_end() noexcept(false) { throw std::runtime_error("from a destructor"); }
+};
+// There is nobody to give the exception to.
+TEST(MisuseDeathTest, a_generator_whose_locals_throw_when_it_is_dropped) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  auto const drop = [] {
+    skua::run([]() -> task<> {
+      auto numbers = []() -> skua::async_generator<int> {
+        throws_at_its_end const local;
+        co_yield 1;
+      }();
+      (void)co_await numbers.next();
+    }());
+  };
+  EXPECT_DEATH(drop(), "a destructor threw while a generator was destroyed");
+}
+
+// It would wait for itself.
+TEST(Misuse, a_runtime_that_is_shut_down_by_its_own_blocking_work) {
+  skua::runtime rt({.workers = 1}), other({.workers = 1});
+  rt.block_on([&]() -> task<> {
+    co_await skua::spawn_blocking([&] {
+      EXPECT_THROW(rt.shutdown(1h), skua::usage_error);
+      EXPECT_TRUE(other.shutdown(1h).clean());
+    });
+  }());
+}
+TEST(MisuseDeathTest, a_runtime_that_is_destroyed_by_its_own_blocking_work) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  auto const destroy = [] {
+    auto rt = std::make_unique<skua::runtime>(skua::options{.workers = 1});
+    rt->block_on([&]() -> task<> { co_await skua::spawn_blocking([&] { rt.reset(); }); }());
+  };
+  EXPECT_DEATH(destroy(), "must not be destroyed on a blocking thread of its own");
 }
 
 TEST(Misuse, spawning_outside_the_runtime) {
