@@ -12,10 +12,10 @@
 #include "support/command_line.hpp"
 #include "support/connections.hpp"
 #include "support/server_options.hpp"
-#include <array>
 #include <cctype>
 #include <chrono>
 #include <cstdio>
+#include <skua/buffered_reader.hpp>
 #include <skua/signal.hpp>
 #include <skua/spawn.hpp>
 #include <skua/tcp.hpp>
@@ -30,39 +30,15 @@ struct settings {
   int patience_ms = 2000, reply_ms = 2000;
 };
 
-// Lines of a stream, one after the other.
-class line_reader {
-public:
-  explicit line_reader(skua::tcp_stream& stream) : stream_(stream) {}
-  // Without its end. None: the peer has closed.
-  skua::task<std::optional<std::string>> next() {
-    std::array<char, 1024> part;
-    std::size_t end;
-    while ((end = pending_.find('\n')) == std::string::npos) {
-      if (pending_.size() > 65536) throw std::system_error(std::make_error_code(std::errc::message_size));
-      std::size_t const n = co_await stream_.read_some(std::as_writable_bytes(std::span(part)));
-      if (n == 0) co_return std::nullopt;
-      pending_.append(part.data(), n);
-    }
-    std::string line = pending_.substr(0, end);
-    pending_.erase(0, end + 1);
-    if (line.ends_with('\r')) line.pop_back();
-    co_return line;
-  }
-
-private:
-  skua::tcp_stream& stream_;
-  std::string pending_;
-};
-
 // ---------------------------------------------------------------- to the upstream
 
 static skua::task<std::string> exchange(skua::tcp_stream& stream, std::string request) {
   request += '\n';
   co_await stream.write_all(request);
-  auto answer = co_await line_reader(stream).next();
+  skua::buffered_reader reader(stream);
+  auto const answer = co_await reader.read_line();
   if (!answer) throw std::system_error(std::make_error_code(std::errc::connection_reset));
-  co_return std::move(*answer);
+  co_return std::string(*answer);
 }
 
 static skua::task<std::string> ask(example::connection_pool& pool, std::string request, settings const& s) {
@@ -103,10 +79,10 @@ static skua::task<std::string> answer_to(example::connection_pool& pool, std::st
 
 static skua::task<> talk(skua::tcp_stream stream, example::connections& open, example::connection_pool& pool, settings const& s) {
   example::connections::entry const here(open, stream);
-  line_reader lines(stream);
+  skua::buffered_reader reader(stream);
   try {
-    while (auto request = co_await lines.next()) {
-      std::string const answer = co_await answer_to(pool, std::move(*request), s) + '\n';
+    while (auto const request = co_await reader.read_line()) {
+      std::string const answer = co_await answer_to(pool, std::string(*request), s) + '\n';
       co_await stream.write_all(answer);
     }
   } catch (std::system_error const&) {
@@ -116,11 +92,13 @@ static skua::task<> talk(skua::tcp_stream stream, example::connections& open, ex
 
 // An upstream of our own, if none is given: it answers in capital letters.
 static skua::task<> shout(skua::tcp_stream stream) {
-  line_reader lines(stream);
+  skua::buffered_reader reader(stream);
   try {
-    while (auto line = co_await lines.next()) {
-      for (char& c : *line) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-      co_await stream.write_all(*line + '\n');
+    while (auto const line = co_await reader.read_line()) {
+      std::string answer(*line);
+      for (char& c : answer) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+      answer += '\n';
+      co_await stream.write_all(answer);
     }
   } catch (std::system_error const&) {
   }

@@ -3,11 +3,11 @@
 //
 // The pages come from a small server in this very program; it takes 2, 5 and 7 s (scaled) for them, and 15 s for the slow one.
 #include "support/command_line.hpp"
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <skua/buffered_reader.hpp>
 #include <skua/file.hpp>
 #include <skua/runtime.hpp>
 #include <skua/spawn.hpp>
@@ -26,19 +26,10 @@ static seconds delay_of(std::string const& page) {
   return seconds(page == "news" ? 2 : page == "mail" ? 5 : page == "maps" ? 7 : 15);
 }
 
-static skua::task<std::string> read_to_end(skua::tcp_stream& stream, std::string until) {
-  std::string text;
-  std::array<char, 512> part;
-  while (std::size_t const n = co_await stream.read_some(std::as_writable_bytes(std::span(part)))) {
-    text.append(part.data(), n);
-    if (!until.empty() && text.ends_with(until)) break;
-  }
-  co_return text;
-}
-
 static skua::task<> answer(skua::tcp_stream stream, double scale) {
-  std::string const request = co_await read_to_end(stream, "\r\n\r\n");   // "GET /news HTTP/1.0\r\n\r\n"
-  std::string const page = request.substr(5, request.find(' ', 5) - 5);
+  skua::buffered_reader reader(stream);
+  auto const request = co_await reader.read_until("\r\n\r\n");   // "GET /news HTTP/1.0\r\n\r\n"
+  std::string const page(request.substr(5, request.find(' ', 5) - 5));
   co_await skua::sleep_for(scale * delay_of(page));
   std::string const text = "HTTP/1.0 200 OK\r\n\r\n<h1>" + page + "</h1>";
   co_await stream.write_all(text);
@@ -54,8 +45,9 @@ static skua::task<std::string> fetch_page(std::uint16_t port, std::string page) 
   skua::tcp_stream stream = co_await skua::tcp_stream::connect("localhost", port);
   std::string const request = "GET /" + page + " HTTP/1.0\r\n\r\n";
   co_await stream.write_all(request);
-  std::string const response = co_await read_to_end(stream, "");
-  co_return response.substr(response.find("\r\n\r\n") + 4);
+  skua::buffered_reader reader(stream);
+  auto const response = co_await reader.read_to_end();
+  co_return std::string(response.substr(response.find("\r\n\r\n") + 4));
 }
 
 static skua::task<> fetch_pages(std::uint16_t port) {

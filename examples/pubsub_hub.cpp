@@ -10,17 +10,16 @@
 // usage: pubsub_hub [--port N]           then: nc 127.0.0.1 PORT
 #include "support/command_line.hpp"
 #include <skua/broadcast.hpp>
+#include <skua/buffered_reader.hpp>
 #include <skua/channel.hpp>
 #include <skua/runtime.hpp>
 #include <skua/signal.hpp>
 #include <skua/strand.hpp>
 #include <skua/tcp.hpp>
 #include <skua/when_all.hpp>
-#include <array>
 #include <cstdio>
 #include <map>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -80,17 +79,8 @@ struct client {
 
 static skua::task<> read_lines(skua::tcp_stream& stream, std::shared_ptr<hub> topics, skua::sender<std::string> out) {
   client c{*topics, std::move(out), {}};
-  std::string pending;
-  std::array<char, 4096> buffer;
-  while (std::size_t const n = co_await stream.read_some(std::as_writable_bytes(std::span(buffer)))) {
-    pending.append(buffer.data(), n);
-    for (std::size_t end; (end = pending.find('\n')) != std::string::npos; pending.erase(0, end + 1)) {
-      std::string line = pending.substr(0, end);
-      if (line.ends_with('\r')) line.pop_back();
-      co_await c.obey(std::move(line));
-    }
-    if (pending.size() > 65536) co_return;   // that is no line
-  }
+  skua::buffered_reader reader(stream);   // a line that is too long ends the connection
+  while (auto const line = co_await reader.read_line()) co_await c.obey(std::string(*line));
 }   // the last senders to this client go with `c` and its subscriptions, so its writer ends too
 
 // The stream is used by two tasks, and neither outlives it: when_all awaits both, on every path.

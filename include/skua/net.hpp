@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything for the network.
 #pragma once
+#include "buffered_reader.hpp"
 #include "endpoint.hpp"
 #include "io_error.hpp"
 #include "readiness.hpp"
