@@ -173,14 +173,27 @@ io_step write_all(io_operation& o) noexcept {
   }
 }
 
+// The next call begins where this one ended, however many buffers there are.
+void leave_out(transfer_operation& op, std::size_t written) noexcept {
+  auto all = buffers_of(op);
+  op.skip += written;
+  while (!all.empty() && op.skip >= all.front().size()) {
+    op.skip -= all.front().size();
+    all = all.subspan(1);
+  }
+  op.data = const_cast<std::span<std::byte>*>(all.data());
+  op.size = all.size();
+}
+
 // More than 64 buffers take several calls.
 io_step writev_all(io_operation& o) noexcept {
   auto& op = of(o);
   for (;;) {
-    gathered const g(buffers_of(op), op.transferred);
+    gathered const g(buffers_of(op), op.skip);
     if (g.size == 0) return io_step::done;
     ssize_t const n = send(op, g);
     if (n < 0) return failed(op, errno);
+    leave_out(op, static_cast<std::size_t>(n));
     auto const s = after(op, n, g.size);
     if (s && *s != io_step::done) return *s;
     if (s && !spend_budget()) return io_step::unfair;

@@ -30,7 +30,9 @@ public:
   void set_keep_alive(bool on);
   // Asks the peer after `idle` of silence, then every `interval`; gives up after `count` times without an answer. In whole seconds, 1 at least.
   void set_keep_alive(std::chrono::seconds idle, std::chrono::seconds interval, int count);
-  void set_linger(std::chrono::seconds limit);   // 0: close() discards what was not sent, and resets the connection
+  // 0: close() discards what was not sent, and resets the connection. More: close() and dropping the stream *block their thread*, a worker as a rule, until
+  // the peer has acknowledged everything, for as long as this: shut down and read to the end instead.
+  void set_linger(std::chrono::seconds limit);
 
   // Errors: std::system_error.
   endpoint local_endpoint() const;

@@ -9,12 +9,18 @@
 #include "skua/when_all.hpp"
 #include <atomic>
 #include <chrono>
+#include <csignal>
+#include <fcntl.h>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <memory>
 #include <semaphore>
+#include <spawn.h>
 #include <stdexcept>
 #include <string>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -270,6 +276,43 @@ TEST(SpawnBlocking, a_stop_and_the_end_of_the_work_race_without_loss) {
     }
   }
   EXPECT_EQ(token.use_count(), 1);
+}
+
+// docs/hazards.md. What `cat` has blocked, while it waits for its input.
+std::string blocked_in_a_program(posix_spawnattr_t const* attributes) {
+  int input[2];
+  EXPECT_EQ(::pipe2(input, O_CLOEXEC), 0);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, input[0], 0);
+  char name[] = "cat";
+  char* const arguments[] = {name, nullptr};
+  pid_t child = -1;
+  EXPECT_EQ(::posix_spawnp(&child, name, &actions, attributes, arguments, environ), 0);
+  posix_spawn_file_actions_destroy(&actions);
+  std::ifstream status("/proc/" + std::to_string(child) + "/status");
+  std::string blocked;
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("SigBlk:")) blocked = line.substr(line.find_last_of(" \t") + 1);
+  ::close(input[0]);
+  ::close(input[1]);   // it ends
+  EXPECT_EQ(::waitpid(child, nullptr, 0), child);
+  return blocked;
+}
+TEST(SpawnBlocking, a_program_that_is_started_there_has_all_signals_blocked_unless_told_otherwise) {
+  skua::runtime rt(two_workers());
+  rt.block_on([]() -> task<> {
+    std::string const inherited = co_await spawn_blocking(blocked_in_a_program, nullptr);
+    EXPECT_TRUE(std::stoull(inherited, nullptr, 16) & 1u << (SIGTERM - 1)) << inherited;
+    posix_spawnattr_t none_blocked;
+    posix_spawnattr_init(&none_blocked);
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&none_blocked, &none);
+    posix_spawnattr_setflags(&none_blocked, POSIX_SPAWN_SETSIGMASK);
+    EXPECT_EQ(std::stoull(co_await spawn_blocking(blocked_in_a_program, &none_blocked), nullptr, 16), 0u);
+    posix_spawnattr_destroy(&none_blocked);
+  });
 }
 
 } // namespace

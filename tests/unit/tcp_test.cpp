@@ -6,6 +6,7 @@
 #include "skua/timeout.hpp"
 #include "tests/support/io_test.hpp"
 #include "tests/support/tcp_pair.hpp"
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -16,6 +17,7 @@
 #include <netinet/tcp.h>
 #include <numeric>
 #include <optional>
+#include <string>
 #include <sys/socket.h>
 #include <system_error>
 #include <unistd.h>
@@ -176,12 +178,17 @@ TEST_F(Tcp, more_buffers_than_one_call_takes_are_all_written) {
   run([]() -> task<> {
     auto [client, server] = co_await connect_pair();
     client.set_send_buffer(1);   // the kernel's least: many partial writes
-    std::string const piece(1000, 'p');
-    std::vector<skua::const_buffer> const out(1000, std::as_bytes(std::span(piece)));
-    auto reader = skua::spawn([](tcp_stream& s) -> task<std::size_t> { co_return (co_await read_all(s)).size(); }, std::ref(server));
-    co_await client.writev_all(out);
+    std::string all(1'000'000, ' ');
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<char>(i * 131 + i / 4096);
+    std::vector<skua::const_buffer> out;
+    for (std::size_t at = 0, size = 0; at != all.size(); at += size, size = std::min((size + 7) % 2003, all.size() - at))   // none in the first
+      out.push_back(std::as_bytes(std::span(all)).subspan(at, size));
+    out.emplace_back();
+    auto reader = skua::spawn([](tcp_stream& s) -> task<std::string> { return read_all(s); }, std::ref(server));
+    auto const sent = co_await skua::as_result(client.writev_all(out));
+    EXPECT_EQ(sent.transferred(), all.size());
     client.shutdown_write();
-    EXPECT_EQ(co_await reader, 1'000'000u);
+    EXPECT_TRUE(co_await reader == all);
   });
 }
 

@@ -14,8 +14,9 @@
 namespace skua::detail {
 
 struct transfer_operation : io_operation {
-  void* data;         // bytes, or spans of bytes
-  std::size_t size;   // how many of them
+  void* data;             // bytes, or spans of bytes; writev_all leaves out what it has written
+  std::size_t size;       // how many of them
+  std::size_t skip = 0;   // of writev_all: bytes of the first spans that are written
   transfer_operation(io_kind const& k, descriptor* d, std::uint32_t g, void* p, std::size_t n) noexcept
       : io_operation(k, d, g), data(p), size(n) {}
 
