@@ -52,7 +52,10 @@ std::uintptr_t request_by_party(join_base& j, stop_sink& sink, std::uintptr_t wh
 
 bool stop_requested_slow() { return tl.current != nullptr && word_of(*tl.current).stop_requested(); }
 
-bool stopped_at_fork() { return word_of(*tl.current).stop_requested(); }
+bool stopped_at_fork() {
+  if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
+  return word_of(*tl.current).stop_requested();
+}
 
 void not_on_a_worker() {
   throw usage_error("skua: an operation of the runtime was awaited by a coroutine that was resumed outside its workers");

@@ -8,6 +8,7 @@
 namespace skua::detail {
 
 void prepare_race(special_join& j, std::coroutine_handle<> parent, void* const* frames, void* const* outs, std::size_t n) {
+  if (tl.words == nullptr) [[unlikely]] not_on_a_worker();
   tl.queue.reserve(static_cast<std::int64_t>(n));
   j.parent_branch = tl.current;
   j.head.store(core::head_special, std::memory_order_relaxed);

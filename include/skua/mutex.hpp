@@ -81,7 +81,7 @@ public:
 
   // Gives the mutex up before the end of the scope. usage_error if it owns none.
   SKUA_INLINE void unlock();
-  // Leaves the mutex locked, for somebody who will call mutex::unlock().
+  // Leaves the mutex locked, for somebody who will call mutex::unlock_released().
   mutex* release() noexcept { return std::exchange(mutex_, nullptr); }
 
 private:
@@ -93,7 +93,7 @@ private:
 
 // Owned by one task at a time. Not recursive.
 //
-// Thread safety: lock on workers; try_lock and unlock from any thread.
+// Thread safety: lock on workers; try_lock and giving it up from any thread.
 // Stop: lock is a suspension point; a stopped lock owns nothing, and nobody was held up by it. If the mutex had been handed over before, the task goes on
 // with it, and its next suspension point sees the stop (S4): a mutex is never left owned by nobody.
 // Errors: usage_error when unlocked without being locked (bad_alloc at a branch's first suspension).
@@ -144,8 +144,8 @@ public:
     if (state_.try_lock()) return scoped_lock(*this);
     return {};
   }
-  // For scoped_lock::release(). The caller owns it.
-  SKUA_INLINE void unlock() {
+  // For scoped_lock::release(). The caller owns it. (It is not called unlock(), or std::lock_guard would compile, lock nothing, and unlock it for its owner.)
+  SKUA_INLINE void unlock_released() {
     if (!state_.is_held()) [[unlikely]] detail::not_locked("skua: a mutex was unlocked that is not locked");
     detail::pass_mutex(state_.unlock());
   }

@@ -230,6 +230,7 @@ TEST(Misuse, what_is_awaited_on_a_thread_that_is_no_worker) {
   EXPECT_TRUE(refuses([] { return skua::settle(seven()); }));
   EXPECT_TRUE(refuses([] { return skua::stop_on(std::stop_token(), seven()); }));
   EXPECT_TRUE(refuses([] { return skua::with_task_group([](skua::task_group&) { return seven(); }); }));
+  EXPECT_TRUE(refuses([] { return skua::when_any(seven(), seven()); }));
   EXPECT_TRUE(refuses([] { return skua::sleep_for(1s); }));
   EXPECT_TRUE(refuses([] { return skua::this_task::yield(); }));
   EXPECT_TRUE(refuses([&] { return never_set.wait(); }));

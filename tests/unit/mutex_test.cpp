@@ -103,14 +103,14 @@ TEST_F(Mutex, released_lock_is_unlocked_by_hand) {
     mutex* const owned = l.release();
     EXPECT_EQ(owned, &m);
     EXPECT_FALSE(m.try_lock());
-    owned->unlock();
+    owned->unlock_released();
     EXPECT_TRUE(m.try_lock());
   }, std::ref(m));
 }
 
 TEST_F(Mutex, misuse_is_a_clear_error) {
   mutex m;
-  EXPECT_THROW(m.unlock(), skua::usage_error);
+  EXPECT_THROW(m.unlock_released(), skua::usage_error);
   scoped_lock none;
   EXPECT_THROW(none.unlock(), skua::usage_error);
 }
