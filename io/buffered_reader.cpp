@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "skua/buffered_reader.hpp"
 #include "skua/io_error.hpp"
+#include "skua/this_task.hpp"
 #include <algorithm>
 #include <cstring>
 #include <span>
@@ -56,6 +57,7 @@ std::size_t buffered_reader::take_into(mutable_buffer to) noexcept {
 }
 
 task<std::optional<std::string_view>> buffered_reader::read_line() {
+  co_await this_task::checkpoint();   // S1: the line may be there
   for (std::size_t looked_at = 0;;) {
     auto const at = buffered().find('\n', looked_at);
     std::size_t const there = buffered().size();
@@ -74,6 +76,7 @@ task<std::optional<std::string_view>> buffered_reader::read_line() {
 
 task<std::string_view> buffered_reader::read_until(std::string_view delimiter) {
   if (delimiter.empty()) throw std::invalid_argument("skua: read_until: the delimiter is empty");
+  co_await this_task::checkpoint();
   for (std::size_t looked_at = 0;;) {
     auto const at = buffered().find(delimiter, looked_at);
     std::size_t const there = buffered().size();
@@ -93,6 +96,7 @@ task<std::string_view> buffered_reader::read_to_end() {
 
 task<std::size_t> buffered_reader::read_some(mutable_buffer to) {
   if (begin_ == end_ && !to.empty()) co_return co_await stream_->read_some(to);
+  co_await this_task::checkpoint();
   co_return take_into(to);
 }
 

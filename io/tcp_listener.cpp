@@ -23,7 +23,9 @@ tcp_listener tcp_listener::bind(endpoint at, listen_options const& o) {
 }
 
 tcp_listener tcp_listener::adopt(int fd) {
-  detail::expect_listening(fd, "skua: tcp_listener::adopt");
+  char const* const what = "skua: tcp_listener::adopt";
+  if (detail::get_option(fd, SOL_SOCKET, SO_PROTOCOL, what) != IPPROTO_TCP) detail::fail(EPROTOTYPE, what);
+  detail::expect_listening(fd, what);
   return tcp_listener(detail::socket_handle(fd));
 }
 

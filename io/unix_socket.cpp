@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <string_view>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -117,9 +118,9 @@ std::string unix_listener::address() const {
   sockaddr_un a{};
   socklen_t size = sizeof a;
   if (::getsockname(native_handle(), reinterpret_cast<sockaddr*>(&a), &size) != 0) detail::fail(errno, "skua: unix_listener::address");
-  std::string s(a.sun_path, size - offsetof(sockaddr_un, sun_path));
-  if (!s.empty() && s[0] != 0) s.resize(s.find('\0'));   // a path is counted with its end
-  return s;
+  // A path is counted with its end, for which there is no room behind one of 108 bytes; bind() makes none.
+  std::string_view const s(a.sun_path, std::min(size - offsetof(sockaddr_un, sun_path), sizeof a.sun_path));
+  return std::string(s.starts_with('\0') ? s : s.substr(0, s.find('\0')));
 }
 
 } // namespace skua

@@ -61,7 +61,7 @@ class [[nodiscard("dropping a tcp_listener closes it")]] tcp_listener : public d
 public:
   // Listens at once; any thread, also before there is a runtime. Port 0: the kernel chooses one, see local_endpoint(). Errors: std::system_error.
   static tcp_listener bind(endpoint at, listen_options const& o = {});
-  // Takes over a listening socket. Errors: std::system_error if it does not listen; then it stays the caller's.
+  // Takes over a listening TCP socket. Errors: std::system_error if it is none; then it stays the caller's.
   static tcp_listener adopt(int descriptor);
 
   tcp_listener() noexcept = default;   // not open

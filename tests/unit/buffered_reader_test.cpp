@@ -4,6 +4,7 @@
 #include "skua/io_error.hpp"
 #include "skua/runtime.hpp"
 #include "skua/spawn.hpp"
+#include "skua/this_task.hpp"
 #include "skua/timeout.hpp"
 #include "skua/unix_socket.hpp"
 #include "tests/support/io_test.hpp"
@@ -15,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -153,6 +155,32 @@ TEST_F(BufferedReader, a_stop_loses_nothing_of_what_had_come) {
     EXPECT_EQ(reader.buffered(), "half a li");
     co_await theirs.write_all("ne\n");
     EXPECT_EQ(co_await reader.read_line(), "half a line");
+  });
+}
+
+// S1: also if what is asked for is in the buffer already.
+TEST_F(BufferedReader, a_stop_that_came_before_is_seen_first) {
+  run([]() -> task<> {
+    auto [mine, theirs] = unix_stream::pair();
+    buffered_reader reader(mine);
+    co_await theirs.write_all("1\n2\n3\n");
+    EXPECT_EQ(co_await reader.read_line(), "1");
+    int read = 0;
+    auto const stopped_before = [&](auto ask) -> task<> {
+      auto h = skua::spawn([&]() -> task<> {
+        while (!skua::this_task::stop_requested()) std::this_thread::yield();   // plain code sees no stop
+        co_await ask();
+        ++read;
+      });
+      h.request_stop();
+      EXPECT_THROW(co_await std::move(h), skua::task_stopped);
+    };
+    co_await stopped_before([&]() -> task<> { (void)co_await reader.read_line(); });
+    co_await stopped_before([&]() -> task<> { (void)co_await reader.read_until("\n"); });
+    std::array<std::byte, 1> one{};
+    co_await stopped_before([&]() -> task<> { (void)co_await reader.read_some(one); });
+    EXPECT_EQ(read, 0);
+    EXPECT_EQ(reader.buffered(), "2\n3\n");
   });
 }
 

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <system_error>
 #include <unistd.h>
 #include <vector>
@@ -213,6 +214,21 @@ TEST_F(UnixSocket, is_accepted_in_a_select) {
   });
 }
 
+// Somebody else may have bound it to a path that fills the address: then the kernel counts one byte more than there is.
+TEST_F(UnixSocket, an_adopted_listener_knows_the_longest_address_of_all) {
+  std::string const directory = path_ + ".d";
+  ASSERT_EQ(::mkdir(directory.c_str(), 0700), 0);
+  std::string const longest = directory + '/' + std::string(107 - directory.size(), 'x');
+  int const fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un a{.sun_family = AF_UNIX, .sun_path = {}};
+  std::memcpy(a.sun_path, longest.data(), sizeof a.sun_path);
+  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&a), sizeof a), 0) << std::strerror(errno);
+  ASSERT_EQ(::listen(fd, 1), 0);
+  EXPECT_EQ(unix_listener::adopt(fd).address(), longest);
+  std::remove(longest.c_str());
+  std::remove(directory.c_str());
+}
+
 TEST_F(UnixSocket, descriptors_are_adopted_only_if_they_fit) {
   int fd[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
@@ -229,6 +245,7 @@ TEST_F(UnixSocket, descriptors_are_adopted_only_if_they_fit) {
     EXPECT_EQ(error_of([&] { (void)unix_listener::adopt(client.native_handle()); }), std::errc::invalid_argument);
     auto tcp = skua::tcp_listener::bind(skua::endpoint::loopback(0));
     EXPECT_EQ(error_of([&] { (void)unix_listener::adopt(tcp.native_handle()); }), std::errc::address_family_not_supported);
+    EXPECT_EQ(error_of([&] { (void)skua::tcp_listener::adopt(again.native_handle()); }), std::errc::wrong_protocol_type);
   });
 }
 
