@@ -2,8 +2,8 @@
 // The scheduler below coroutines: items whose "frame" is a function, on workers in virtual time.
 #include "scheduler/scheduler.hpp"
 #include "scheduler/virtual_driver.hpp"
-#include "skua/detail/join.hpp"
 #include "skua/metrics.hpp"
+#include "tests/support/job.hpp"
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -21,37 +21,7 @@ namespace {
 
 using namespace skua::detail;
 using namespace std::chrono_literals;
-
-struct job;
-
-// What looks like a suspended coroutine: the two function pointers, then the promise.
-struct fake_frame {
-  void (*resume)(fake_frame*);
-  void (*destroy)(fake_frame*);
-  promise_base promise;
-  job* owner;
-};
-
-// An operation that is complete: an item that calls a function when it is run.
-struct job : timer_operation {
-  explicit job(std::function<void()> f) : timer_operation(job_kind), self{run, nullptr, {}, this}, call(std::move(f)) {
-    operation::frame = &self;
-    operation::home = &word;
-    word.branch = &self.promise;
-  }
-  item as_item() { return item_of(*this, kind::woken); }
-  // As an operation that its coroutine has armed, and waits for.
-  void arm_at(std::uint64_t ns) {
-    ASSERT_EQ(core::arm(*this), core::armed::suspended);
-    arm_timer(*this, ns);
-  }
-
-  static constexpr operation_kind job_kind{"job", nullptr};
-  static void run(fake_frame* f) { f->owner->call(); }
-  branch_word word;
-  fake_frame self;
-  std::function<void()> call;
-};
+using skua_test::job;
 
 class Scheduler : public testing::Test {
 protected:
