@@ -63,7 +63,8 @@ public:
   void deliver(failure_report const& r) noexcept;
 
   std::uint64_t outside_work() const noexcept override {
-    return blocking_.outstanding() + files_->in_flight() + outside_->held.load(std::memory_order_acquire);   // acquire: pairs with end()
+    // acquire: pairs with end()
+    return blocking_.outstanding() - waiting_inside_.load(std::memory_order_acquire) + files_->in_flight() + outside_->held.load(std::memory_order_acquire);
   }
   std::shared_ptr<outside_count> const& outside() const noexcept { return outside_; }
 
@@ -83,6 +84,7 @@ private:
   std::unique_ptr<file_engine> files_;
   std::shared_ptr<outside_count> const outside_;
   stuck_record stuck_;
+  std::atomic<std::uint64_t> waiting_inside_{0};   // blocking work that waits in block_on() for a task of ours: it is not under way
   std::atomic<std::uint64_t> failures_{0};
   std::atomic<std::uint32_t> entering_{0};
   std::atomic<bool> accepting_{true};

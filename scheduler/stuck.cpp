@@ -42,7 +42,15 @@ void runtime_core::block_until_end(task_header& h) {
     ++stuck_.blocked;
     before = stuck_.times;
   }
-  wait_for_end(h);
+  thread_waiter w;
+  if (lender() == this) w.counted = &waiting_inside_;
+  if (begin_to_wait(h, w)) {
+    if (w.counted != nullptr) {   // behind the registration: whoever wakes us takes it back, also before it is there
+      waiting_inside_.fetch_add(1, std::memory_order_relaxed);
+      driver_->note_rest();
+    }
+    sleep_until_woken(w);
+  }
   std::lock_guard const guard(stuck_.mutex);
   --stuck_.blocked;
   if (stuck_.times == before) return;

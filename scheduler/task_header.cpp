@@ -61,19 +61,27 @@ void note_free(task_header& h) noexcept {
 // ---------------------------------------------------------------------------------------------- waiting threads
 
 void wake_thread(thread_waiter& w) noexcept {
+  if (w.counted != nullptr) w.counted->fetch_sub(1, std::memory_order_release);
   std::atomic<std::uint32_t>* const word = &w.signal;
   word->store(1, std::memory_order_release);   // pairs with wait_for_end(): the task's result. `w` may be gone from here on
   ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
-void wait_for_end(task_header& h) noexcept {
-  thread_waiter w;
+bool begin_to_wait(task_header& h, thread_waiter& w) noexcept {
   using state = task_state<real_sync>;
   state::wait const answer = h.state.wait_for_end(reinterpret_cast<state::word>(&w) | state::thread_waits);
   SKUA_CHECK(answer != state::wait::refused, "the handle is ours");
-  if (answer == state::wait::has_ended) return;
+  return answer == state::wait::registered;
+}
+
+void sleep_until_woken(thread_waiter& w) noexcept {
   while (w.signal.load(std::memory_order_acquire) == 0)
     ::syscall(SYS_futex, &w.signal, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+}
+
+void wait_for_end(task_header& h) noexcept {
+  thread_waiter w;
+  if (begin_to_wait(h, w)) sleep_until_woken(w);
 }
 
 // ---------------------------------------------------------------------------------------------- identity

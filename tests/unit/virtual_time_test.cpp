@@ -155,6 +155,41 @@ TEST_P(VirtualTime, waits_for_blocking_calls) {
   });
 }
 
+// It is not under way while it waits: otherwise both would wait for ever.
+TEST_P(VirtualTime, goes_on_while_blocking_work_waits_in_block_on) {
+  skua::runtime rt(soon(0ms));
+  rt.block_on([&]() -> task<> {
+    auto const begin = skua::clock::now();
+    auto const asks_back = [&](std::chrono::hours n) -> task<> {
+      co_await skua::spawn_blocking([&] {
+        for (int i = 0; i < 20; ++i) {
+          auto const before = skua::clock::now();
+          rt.block_on([](std::chrono::hours h) -> task<> { co_await skua::sleep_for(h); }(n));
+          EXPECT_EQ(skua::clock::now() - before, n);   // and stands still again as soon as it goes on
+        }
+      });
+    };
+    co_await skua::when_all(asks_back(1h), asks_back(1h));
+    EXPECT_EQ(skua::clock::now() - begin, 20h);
+  }());
+}
+TEST_P(VirtualTime, blocking_work_that_waits_in_block_on_for_nothing_is_told) {
+  skua::runtime rt(soon());
+  skua::event never_set;
+  bool told = false;
+  EXPECT_THROW(rt.block_on([&]() -> task<> {
+    co_await skua::spawn_blocking([&] {
+      try {
+        rt.block_on(waits_for(never_set));
+      } catch (skua::stuck_error const&) {
+        told = true;
+      }
+    });
+  }()),
+               skua::stuck_error);
+  EXPECT_TRUE(told);
+}
+
 TEST_P(VirtualTime, waits_for_outside_work) {
   skua::runtime rt(soon(1ms));
   std::thread outside;

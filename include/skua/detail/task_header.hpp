@@ -78,6 +78,7 @@ struct join_operation : operation {
 
 struct thread_waiter {
   std::atomic<std::uint32_t> signal{0};   // futex word
+  std::atomic<std::uint64_t>* counted = nullptr;   // -1 by whoever wakes it, before it is awake; null: nowhere
 };
 
 SKUA_INLINE task_header& header_at(std::uintptr_t up) noexcept { return *reinterpret_cast<task_header*>(up & ~tag::mask); }
@@ -119,5 +120,8 @@ void release_context(task_context* c) noexcept;   // null: nothing
 
 // Blocks the calling thread, which is no worker, until the task has ended.
 void wait_for_end(task_header& h) noexcept;
+// The same in two steps, the first of which says false if the task has ended.
+[[nodiscard]] bool begin_to_wait(task_header& h, thread_waiter& w) noexcept;
+void sleep_until_woken(thread_waiter& w) noexcept;
 
 } // namespace skua::detail
