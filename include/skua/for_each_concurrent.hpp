@@ -25,7 +25,7 @@ class shared_range {
   using iterator = std::ranges::iterator_t<View>;
 
 public:
-  // Elements of a range that can be passed once only are moved out of it; those of others stay where they are.
+  // Elements of a range that can be passed once only are kept by whoever takes them; those of others stay where they are.
   using element = std::conditional_t<std::ranges::forward_range<View>, std::ranges::range_reference_t<View>, std::ranges::range_value_t<View>>;
   using kept = std::conditional_t<std::is_lvalue_reference_v<element>, std::remove_reference_t<element>*, std::remove_cvref_t<element>>;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // lazy<T>: a value that is made by the first task that needs it.
 #pragma once
+#include "detail/spawn_block.hpp"
 #include "once.hpp"
 #include "task.hpp"
 #include <concepts>

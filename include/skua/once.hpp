@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // once: something is done once, by the first that comes; the others wait until it is done.
 #pragma once
+#include "detail/any_awaitable.hpp"
 #include "detail/once_core.hpp"
-#include "detail/spawn_block.hpp"
 #include "detail/waiter.hpp"
 #include "task.hpp"
 #include <coroutine>
@@ -77,7 +77,7 @@ private:
 // Fairness: first come, first served. A wait allocates nothing; call itself is a coroutine and costs its frame.
 //
 //     static skua::once loaded;
-//     co_await loaded.call(load_tables);      // a coroutine, or a plain function
+//     co_await loaded.call(load_tables);      // a coroutine, a plain function, or one that returns a read, a handle ..
 class once {
 public:
   once() noexcept = default;
@@ -86,13 +86,13 @@ public:
 
   bool done() const noexcept { return state_.is_done(); }
 
-  // `f` is moved into the call, so a lambda with captures may be a coroutine.
+  // `f` is moved into the call, so a lambda with captures may be a coroutine. Whatever it returns that can be awaited is awaited.
   template <class F>
   task<> call(F f) {
     bool const runs = co_await detail::once_entry(state_);
     if (!runs) co_return;
     detail::once_runner runner(state_);
-    if constexpr (detail::is_task<std::invoke_result_t<F&>>)
+    if constexpr (detail::awaitable<std::invoke_result_t<F&>>)
       co_await std::invoke(f);
     else
       std::invoke(f);

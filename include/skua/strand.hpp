@@ -7,6 +7,7 @@
 // Who finds the strand free runs its function at once, on its own worker; who finds it busy leaves the function there, and whoever runs the strand executes
 // it too, and wakes its task with the result. So a contended section stays on one processor, and its data with it.
 #pragma once
+#include "detail/spawn_block.hpp"
 #include "detail/strand_core.hpp"
 #include "detail/waiter.hpp"
 #include "future.hpp"
@@ -38,6 +39,7 @@ public:
   template <class F>
   class [[nodiscard("run() does nothing until it is awaited")]] awaiter : waiting {
     using R = std::invoke_result_t<F&>;
+    static_assert(!detail::is_task<R>, "skua: this function is a coroutine, which the strand would not run: functions of a strand must not wait");
     enum outcome_t : unsigned char { none, value, failed };
 
   public:

@@ -5,9 +5,12 @@
 #include "skua/once.hpp"
 #include "skua/runtime.hpp"
 #include "skua/this_task.hpp"
+#include "skua/time.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -66,6 +69,23 @@ TEST_F(Once, takes_a_plain_function_and_moves_it_into_the_call) {
     co_await o.call([&n, owner = std::move(owner)] { n = *owner; });
     EXPECT_EQ(n, 7);
   }, std::ref(o));
+}
+
+TEST_F(Once, awaits_whatever_the_function_returns_that_can_be_awaited) {
+  one.block_on([]() -> task<> {
+    int done = 0;
+    once first, second;
+    co_await first.call([&] {
+      return skua::spawn([](int& n) -> task<> {
+        co_await skua::this_task::yield();
+        ++n;
+      }, std::ref(done));
+    });
+    EXPECT_EQ(done, 1);
+    auto const begin = skua::clock::now();
+    co_await second.call([] { return skua::sleep_for(std::chrono::hours(1)); });
+    EXPECT_EQ(skua::clock::now() - begin, std::chrono::hours(1));
+  });
 }
 
 TEST_F(Once, a_failure_goes_to_its_caller_and_the_next_tries) {
