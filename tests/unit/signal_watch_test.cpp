@@ -31,7 +31,7 @@ TEST(SignalWatch, gives_signals_in_their_order_and_then_what_it_was_told) {
 TEST(SignalWatch, a_signal_behind_the_byte_of_what_was_taken_already_is_not_lost) {
   signal_watch w({SIGUSR1});
   std::atomic<int> round{0}, told{0};
-  constexpr int rounds = 500;
+  constexpr int rounds = 10000;
   std::thread teller([&] {
     for (int i = 1; i <= rounds; ++i) {
       while (round != i) std::this_thread::yield();
