@@ -36,7 +36,7 @@ public:
       : interval(clock::now(), period, how) {}
   template <class Rep, class Period>
   interval(clock::time_point start, std::chrono::duration<Rep, Period> period, missed_tick how = missed_tick::burst)
-      : next_ns_(to_ns(start)), period_ns_(in_ns(period)), how_(how) {}
+      : next_ns_(detail::deadline_of(start)), period_ns_(in_ns(period)), how_(how) {}
 
   class [[nodiscard("tick() does nothing until it is awaited")]] awaiter : detail::timer_operation {
   public:
@@ -58,16 +58,17 @@ public:
   // Waits for the next tick; the time at which it was due.
   awaiter tick() noexcept { return awaiter(*this); }
 
-  // When the next tick is due.
+  // When the next tick is due; time_point::max(): never.
   clock::time_point next() const noexcept { return at(next_ns_); }
   // The next tick comes a period from now.
-  void reset() noexcept { next_ns_ = detail::clock_now_ns() + period_ns_; }
+  void reset() noexcept { next_ns_ = later(detail::clock_now_ns(), period_ns_); }
 
 private:
-  static clock::time_point at(std::uint64_t ns) noexcept { return clock::time_point(clock::duration(static_cast<clock::rep>(ns))); }
-  static std::uint64_t to_ns(clock::time_point t) noexcept {
-    auto const ns = t.time_since_epoch().count();
-    return ns < 0 ? 0 : static_cast<std::uint64_t>(ns);
+  static clock::time_point at(std::uint64_t ns) noexcept { return ns == detail::timer_never_ns ? clock::time_point::max() : clock::at_ns(ns); }
+  // As sleep_until has it: 146 years never pass.
+  static std::uint64_t later(std::uint64_t ns, std::uint64_t by) noexcept {
+    constexpr auto most = static_cast<std::uint64_t>(detail::most_ns);
+    return by < most && ns < most - by ? ns + by : detail::timer_never_ns;
   }
   template <class Rep, class Period>
   static std::uint64_t in_ns(std::chrono::duration<Rep, Period> d) {
@@ -80,9 +81,9 @@ private:
     std::uint64_t const due = next_ns_;
     std::uint64_t const now = detail::clock_now_ns();
     switch (how_) {
-    case missed_tick::burst: next_ns_ += period_ns_; break;
-    case missed_tick::delay: next_ns_ = now + period_ns_; break;
-    case missed_tick::skip: next_ns_ += now > due ? ((now - due) / period_ns_ + 1) * period_ns_ : period_ns_; break;
+    case missed_tick::burst: next_ns_ = later(due, period_ns_); break;
+    case missed_tick::delay: next_ns_ = later(now, period_ns_); break;
+    case missed_tick::skip: next_ns_ = later(due + (now > due ? (now - due) / period_ns_ * period_ns_ : 0), period_ns_); break;
     }
     return at(due);
   }

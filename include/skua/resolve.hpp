@@ -15,7 +15,8 @@ namespace skua {
 // converted at once; names are looked up on a thread of the runtime's blocking pool.
 //
 // Thread safety: on workers only.
-// Stop: a suspension point, at once; a lookup that has begun goes on by itself on its thread, and its result is dropped.
+// Stop: a suspension point, at once; a lookup that has begun goes on by itself on its thread, and its result is dropped. So while no name server answers,
+// lookups that time out add up, and when they have all of options::max_blocking_threads, all other blocking work waits.
 // Errors: std::system_error with resolver_category() (EAI_NONAME: there is no such name, EAI_SERVICE: no such service, EAI_AGAIN: the name server does not
 // answer), or system_category().
 //

@@ -95,9 +95,28 @@ TEST_F(Interval, needs_a_positive_period) {
   run([]() -> task<> {
     EXPECT_THROW(interval(0ms), skua::usage_error);
     EXPECT_THROW(interval(-1s), skua::usage_error);
-    EXPECT_NO_THROW((void)interval(std::chrono::hours::max()));   // more nanoseconds than can be counted
     co_return;
   });
+}
+
+// More nanoseconds than can be counted: virtual time does not jump there either.
+TEST_F(Interval, of_ages_ticks_once_and_a_program_that_waits_for_more_is_stuck) {
+  for (auto how : {missed_tick::burst, missed_tick::delay, missed_tick::skip}) {
+    skua::runtime stuck({.workers = 1, .backend = "virtual", .stuck_after = 1ms});
+    int ticked = 0;
+    auto body = [&]() -> task<> {
+      interval every(std::chrono::hours::max(), how);
+      for (;;) {
+        co_await every.tick();
+        ++ticked;
+        EXPECT_EQ(every.next(), skua::clock::time_point::max());
+        every.reset();
+        EXPECT_EQ(every.next(), skua::clock::time_point::max());
+      }
+    };
+    EXPECT_THROW(stuck.block_on(body), skua::stuck_error);
+    EXPECT_EQ(ticked, 1);
+  }
 }
 
 } // namespace
