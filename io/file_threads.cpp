@@ -26,6 +26,14 @@ std::int64_t status(file_request const& r) noexcept {
   return repeat([&] { return ::statx(r.fd, "", AT_EMPTY_PATH, STATX_SIZE | STATX_TYPE, static_cast<struct statx*>(r.buffer)); });
 }
 
+// Without waiting for the other end of a FIFO or for a device, which no stop could end; as io_uring has it.
+std::int64_t open(file_request const& r) noexcept {
+  std::int64_t const fd = repeat([&] { return ::open(r.path, r.flags | O_NONBLOCK, r.permissions); });
+  if (fd == -EAGAIN) return repeat([&] { return ::open(r.path, r.flags, r.permissions); });   // somebody has a lease on the file, and is asked to give it up
+  if (fd >= 0) (void)::fcntl(static_cast<int>(fd), F_SETFL, r.flags);
+  return fd;
+}
+
 // The new file takes the permissions of the one it will replace before anything is in it: nobody may read there what they may not read here.
 std::int64_t open_beside(file_request const& r) noexcept {
   struct stat replaced;
@@ -62,7 +70,7 @@ std::int64_t replace(file_request const& r) noexcept {
 std::int64_t perform(file_request const& r) noexcept {
   auto const at = static_cast<off_t>(r.offset);
   switch (r.action) {
-  case file_action::open: return repeat([&] { return ::open(r.path, r.flags, r.permissions); });
+  case file_action::open: return open(r);
   case file_action::close: return ::close(r.fd) == 0 || errno == EINTR ? 0 : -errno;   // Linux: closed in any case
   case file_action::read: return repeat([&] { return ::pread(r.fd, r.buffer, r.length, at); });
   case file_action::write: return repeat([&] { return ::pwrite(r.fd, r.buffer, r.length, at); });

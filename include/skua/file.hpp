@@ -45,7 +45,8 @@ class file_handle;
 //     std::size_t const n = co_await f.read_at(0, block);
 class [[nodiscard("dropping a file closes it")]] file {
 public:
-  // Opens `path`. `permissions` are for a file that is created; the process's umask applies. Never inherited by child processes.
+  // Opens `path`. `permissions` are for a file that is created; the process's umask applies. Never inherited by child processes. Does not wait for the other
+  // end of a FIFO: it is open for reading at once, and for writing an error (no_such_device_or_address) while nobody reads.
   static task<file> open(std::string path, open_mode mode = open_mode::read, unsigned permissions = 0666);
   // Takes over a descriptor of a regular file or block device. `name` is for error messages.
   static file adopt(int descriptor, std::string name = "(adopted)");

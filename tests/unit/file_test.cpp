@@ -18,10 +18,12 @@
 #include <gtest/gtest.h>
 #include <iterator>
 #include <limits>
+#include <semaphore>
 #include <sstream>
 #include <string>
 #include <sys/stat.h>
 #include <system_error>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -165,6 +167,34 @@ TEST_P(Files, have_nothing_where_no_file_can_reach) {
   rt().block_on(skua::write_file(path("f"), "text"));
   rt().block_on(reach_beyond_all_files(path("f")));
   EXPECT_EQ(content_of(path("f")), "text");
+}
+
+// No stop could end the wait, nor could the end of the program.
+TEST_P(Files, opening_a_fifo_does_not_wait_for_its_other_end) {
+  ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
+  std::binary_semaphore opened{0};
+  bool helped = false;
+  std::thread helper([&] {
+    if (opened.try_acquire_for(10s)) return;
+    helped = true;
+    int const fd = ::open(path("fifo").c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    opened.acquire();
+    ::close(fd);
+  });
+  rt().block_on([](std::string p) -> task<> {
+    file const reader = co_await file::open(p);
+    EXPECT_EQ(::fcntl(reader.native_handle(), F_GETFL) & O_NONBLOCK, 0);
+    file const writer = co_await file::open(p, open_mode::write);   // there is a reader
+  }(path("fifo")));
+  try {
+    (void)rt().block_on(file::open(path("fifo"), open_mode::write));
+    ADD_FAILURE() << "there is no reader";
+  } catch (std::system_error const& e) {
+    EXPECT_EQ(e.code(), std::errc::no_such_device_or_address);
+  }
+  opened.release();
+  helper.join();
+  EXPECT_FALSE(helped);
 }
 
 task<> misuse(std::string path) {
