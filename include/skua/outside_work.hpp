@@ -19,7 +19,7 @@ struct outside_count;   // scheduler/outside_count.hpp
 // Stop: none. Lifetime: may outlive its runtime. Make it before the thread starts, and let it end after the wake-up:
 //
 //     std::thread([p = std::move(promise), w = skua::outside_work()]() mutable { p.set_value(measure()); }).detach();
-class outside_work {
+class [[nodiscard("outside work is under way while this object lives")]] outside_work {
 public:
   outside_work();                        // for the runtime of this task
   explicit outside_work(runtime& rt);

@@ -366,6 +366,8 @@ template <class... Arm>
 class [[nodiscard("select does nothing until it is awaited")]] select_awaiter {
   static constexpr unsigned size = sizeof...(Arm);
   using result = typename select_result<typename Arm::result_type...>::type;
+  static_assert(all_same<typename Arm::result_type...> || !(is_task<typename Arm::result_type> || ...),
+                "skua: a handler of a select that is a coroutine is not run by it: let every handler return such a task, and await what the select gives");
   static_assert((is_stop_branch<typename Arm::branch_type> + ... + 0) <= 1, "one on(stopping, f) is enough");
   static_assert((is_default_branch<typename Arm::branch_type> + ... + 0) <= 1, "one otherwise(f) is enough");
 
@@ -443,7 +445,8 @@ private:
 
 // Waits until one of the operations can be performed, performs it, and no other; calls its handler.
 //
-// Returns what the handler returned; if the handlers' types differ, a std::variant of them, in order, with std::monostate for void.
+// Returns what the handler returned; if the handlers' types differ, a std::variant of them, in order, with std::monostate for void. Handlers do not wait: if
+// they are coroutines, all of them, the select gives the task of the one that won: co_await co_await select(..).
 // Fairness: if several could be performed at once, which is looked at first rotates, so each wins equally often in the long run; there is no order of
 // priority. While it waits it stands in each queue (of a channel, a lock ..) at the place where it came; a lock or permits that its turn brings decide it at
 // once, and nobody overtakes. Allocates nothing (but for a box, as send()).

@@ -238,6 +238,6 @@ TEST_P(VirtualTime, outside_work_may_outlive_the_runtime) {
   w.reset();
 }
 
-TEST_P(VirtualTime, outside_work_needs_a_runtime) { EXPECT_THROW(skua::outside_work(), skua::usage_error); }
+TEST_P(VirtualTime, outside_work_needs_a_runtime) { EXPECT_THROW((void)skua::outside_work(), skua::usage_error); }
 
 } // namespace
