@@ -10,7 +10,8 @@
 // Each level has 64 slots, a slot is a ring (FIFO), and a level has one word that says which of its slots are in use. An entry lies at the
 // level of the highest digit in which its deadline differs from `horizon` (the time up to which all is done), in the slot that this digit names.
 // When time reaches a slot of a higher level, the slot's entries are spread over the levels below, each by the same rule straight to where it
-// belongs (a cascade). What differs in the block (52 days) lies in one ring, `far`, gone through when a block begins.
+// belongs (a cascade). What differs in the block (52 days) lies in one ring, `far`, gone through when a block begins. What never comes lies in a ring that
+// nobody looks at: among it, a lower bound would be the beginning of a block, and virtual time would jump there.
 //
 //     insert             O(1): xor, count leading zeros, append
 //     remove             O(1): unlink; the bit is cleared when the ring became empty
@@ -75,6 +76,8 @@ public:
     e.deadline_ns = deadline_ns;
     if (deadline_ns < horizon_) [[unlikely]]
       rings_[due].append(e);   // INV-WHEEL-1
+    else if (deadline_ns == timer_never_ns) [[unlikely]]
+      rings_[never].append(e);
     else if (unsigned const level = level_of(deadline_ns); level < cascade_level_) [[unlikely]]
       rings_[cascading].append(e);   // INV-WHEEL-5
     else
@@ -116,7 +119,7 @@ public:
   bool empty() const noexcept {
     std::uint64_t used = 0;
     for (unsigned k = 0; k != levels; ++k) used |= in_use_[k];
-    return used == 0 && rings_[far].empty() && rings_[due].empty() && rings_[cascading].empty();
+    return used == 0 && rings_[far].empty() && rings_[due].empty() && rings_[cascading].empty() && rings_[never].empty();
   }
 
 private:
@@ -126,7 +129,7 @@ private:
   using var = typename Sync::template var<T>;
 
   static constexpr unsigned tick_bits = Shape::tick_bits, slot_bits = Shape::slot_bits, levels = Shape::levels;
-  static constexpr unsigned slots = 1u << slot_bits, far = levels * slots, due = far + 1, cascading = far + 2;
+  static constexpr unsigned slots = 1u << slot_bits, far = levels * slots, due = far + 1, cascading = far + 2, never = far + 3;
   static constexpr std::uint64_t tick_ns = std::uint64_t{1} << tick_bits;
   static_assert(slot_bits <= 6 && tick_bits + levels * slot_bits < 64);
 
@@ -273,7 +276,7 @@ private:
   var<std::uint64_t> earliest_{timer_never_ns};
   var<unsigned> cascade_level_{0};   // != 0: `cascading` is not empty, and what differs below this level queues up there
   var<std::uint64_t> in_use_[levels]{};
-  ring rings_[levels * slots + 3];
+  ring rings_[levels * slots + 4];
 };
 
 } // namespace skua::detail

@@ -91,6 +91,19 @@ TEST_F(TimerWheel, lets_a_timer_without_a_deadline_stay_until_it_is_removed) {
   EXPECT_TRUE(w.empty());
 }
 
+// Virtual time goes where earliest() says.
+TEST_F(TimerWheel, has_nothing_to_wait_for_however_many_timers_have_no_deadline) {
+  std::array<entry, 100> e;
+  for (entry& x : e) EXPECT_FALSE(arm(x, timer_never_ns));
+  entry soon;
+  EXPECT_TRUE(arm(soon, now + ms));
+  EXPECT_EQ(fire_at(now + ms), list{&soon});
+  EXPECT_EQ(w.earliest(), timer_never_ns);
+  EXPECT_FALSE(w.empty());
+  for (entry& x : e) w.remove(x);
+  EXPECT_TRUE(w.empty());
+}
+
 TEST_F(TimerWheel, fires_the_last_deadline_before_never) {
   entry e;
   (void)arm(e, timer_never_ns - 1);
