@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# find_package(skua [COMPONENTS tbb]) and pkg-config (skua, skua-tbb) for consumers of an installed skua.
+# find_package(skua [COMPONENTS tbb tls]) and pkg-config (skua, skua-tbb, skua-tls) for consumers of an installed skua.
 include(CMakePackageConfigHelpers)
 set(skua_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/skua")
 
 install(TARGETS skua EXPORT skuaTargets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(DIRECTORY include/skua DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp")
 install(EXPORT skuaTargets NAMESPACE skua:: DESTINATION "${skua_package_dir}")
+if(TARGET skua_tls)
+  install(TARGETS skua_tls EXPORT skuaTlsTargets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  install(EXPORT skuaTlsTargets NAMESPACE skua:: DESTINATION "${skua_package_dir}")
+endif()
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
 configure_package_config_file(cmake/skuaConfig.cmake.in "${PROJECT_BINARY_DIR}/skuaConfig.cmake" INSTALL_DESTINATION "${skua_package_dir}")
@@ -25,7 +29,11 @@ endif()
 if(SKUA_SANITIZE)
   set(skua_pc_sanitize " -fsanitize=${SKUA_SANITIZE}")
 endif()
-foreach(name skua skua-tbb)
+set(skua_pc_names skua skua-tbb)
+if(TARGET skua_tls)
+  list(APPEND skua_pc_names skua-tls)
+endif()
+foreach(name IN LISTS skua_pc_names)
   configure_file(cmake/${name}.pc.in "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
   install(FILES "${PROJECT_BINARY_DIR}/${name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 endforeach()

@@ -39,7 +39,7 @@ void buffered_reader::make_room() {
 
 task<std::size_t> buffered_reader::receive() {
   make_room();
-  std::size_t const n = co_await stream_->read_some(std::as_writable_bytes(std::span(buffer_.get() + end_, capacity_ - end_)));
+  std::size_t const n = co_await of_->read_some(stream_, std::as_writable_bytes(std::span(buffer_.get() + end_, capacity_ - end_)));
   end_ += n;
   co_return n;
 }
@@ -95,7 +95,7 @@ task<std::string_view> buffered_reader::read_to_end() {
 }
 
 task<std::size_t> buffered_reader::read_some(mutable_buffer to) {
-  if (begin_ == end_ && !to.empty()) co_return co_await stream_->read_some(to);
+  if (begin_ == end_ && !to.empty()) co_return co_await of_->read_some(stream_, to);
   co_await this_task::checkpoint();
   co_return take_into(to);
 }
@@ -103,7 +103,7 @@ task<std::size_t> buffered_reader::read_some(mutable_buffer to) {
 task<> buffered_reader::read_exactly(mutable_buffer to) {
   std::size_t const n = take_into(to);
   try {
-    co_await stream_->read_exactly(to.subspan(n));
+    co_await of_->read_exactly(stream_, to.subspan(n));
   } catch (transfer_error const& e) {
     throw transfer_error(e.code(), "skua: read_exactly", n + e.transferred());
   }

@@ -13,7 +13,8 @@
 
 namespace skua {
 
-// Reads a stream through a buffer, which grows with what has to be kept. Reading the stream itself meanwhile misses what the buffer holds.
+// Reads a stream (a tcp_stream, a unix_stream, a tls_stream) through a buffer, which grows with what has to be kept.
+// Reading the stream itself meanwhile misses what the buffer holds.
 //
 // What is returned as a view lies in the buffer, and is good until the next call of a member.
 //
@@ -26,7 +27,9 @@ namespace skua {
 class buffered_reader {
 public:
   // `limit`: the longest line or message, or all for read_to_end(), in bytes, its end included.
-  explicit buffered_reader(SKUA_LIFETIMEBOUND stream_socket& stream, std::size_t limit = 65536) noexcept : stream_(&stream), limit_(limit) {}
+  template <class Stream>
+    requires requires(Stream& s, mutable_buffer b) { s.read_some(b), s.read_exactly(b); }
+  explicit buffered_reader(SKUA_LIFETIMEBOUND Stream& stream, std::size_t limit = 65536) noexcept : stream_(&stream), of_(&calls_of<Stream>), limit_(limit) {}
   buffered_reader(buffered_reader const&) = delete;
 
   // The next line, without its end ("\n" or "\r\n"). None: the peer will send no more. A last line needs no end.
@@ -45,12 +48,22 @@ public:
   std::string_view buffered() const noexcept { return {buffer_.get() + begin_, end_ - begin_}; }
 
 private:
+  // What is called of a stream.
+  struct calls {
+    task<std::size_t> (*read_some)(void*, mutable_buffer);
+    task<> (*read_exactly)(void*, mutable_buffer);
+  };
+  template <class Stream>
+  static constexpr calls calls_of{[](void* s, mutable_buffer to) -> task<std::size_t> { co_return co_await static_cast<Stream*>(s)->read_some(to); },
+                                  [](void* s, mutable_buffer to) -> task<> { co_await static_cast<Stream*>(s)->read_exactly(to); }};
+
   task<std::size_t> receive();
   void make_room();
   std::string_view take(std::size_t n) noexcept;
   std::size_t take_into(mutable_buffer to) noexcept;
 
-  stream_socket* stream_;
+  void* stream_;
+  calls const* of_;
   std::size_t limit_;
   std::unique_ptr<char[]> buffer_;
   std::size_t capacity_ = 0, begin_ = 0, end_ = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything but the oneTBB bridge (skua/arena.hpp), which needs TBB. Programs that care for build times include what they use.
+// Everything but what needs other libraries: skua/arena.hpp (oneTBB) and skua/tls.hpp (OpenSSL). Programs that care for build times include what they use.
 #pragma once
 #include "as_completed.hpp"
 #include "async_generator.hpp"

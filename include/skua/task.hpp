@@ -94,8 +94,14 @@ struct promise_result : promise_base {
   ~promise_result() {
     if (tl.destroying) [[unlikely]] take_back();   // stopped
   }
+  // A number becomes a T where it is returned: so the compiler sees that 0 fits, and warns of what does not at the line that says so.
+  SKUA_INLINE void return_value(T v) noexcept
+    requires std::is_arithmetic_v<T>
+  {
+    ::new (out) T(v);
+  }
   template <class U = T>
-    requires std::constructible_from<T, U>
+    requires(std::constructible_from<T, U> && !(std::is_arithmetic_v<T> && std::is_arithmetic_v<std::remove_cvref_t<U>>))
   SKUA_INLINE void return_value(U&& v) noexcept(std::is_nothrow_constructible_v<T, U>) {
     take_back();
     ::new (out) T(std::forward<U>(v));

@@ -105,6 +105,12 @@ def check(block, number, build, compiler, flags):
     command += ["-o", str(source.with_suffix("")), str(build / "libskua.a"), "-pthread"] if program else ["-fsyntax-only"]
     if program and "skua/arena.hpp" in text:
         command.append("-ltbb")
+    if program and "skua/tls.hpp" in text:
+        archive = build / "io/tls/libskua_tls.a"
+        if not archive.exists():   # OpenSSL is not there
+            return None
+        command.insert(command.index(str(build / "libskua.a")), str(archive))
+        command += ["-lssl", "-lcrypto"]
     result = subprocess.run(command, capture_output=True, text=True)
     return None if result.returncode == 0 else result.stderr[:4000]
 

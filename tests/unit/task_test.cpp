@@ -14,6 +14,7 @@
 #include <array>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,10 @@ protected:
   skua::runtime rt{skua::options{.workers = 2, .backend = "virtual"}};
 };
 class TaskDepth : public leak_check {};
+
+// Compiles without a warning of a signed 0; what converts explicitly alone is still taken.
+task<std::size_t> none() { co_return 0; }
+task<bool> is_there(std::optional<int> x) { co_return x; }
 
 // ---------------------------------------------------------------------------------------------- laziness and lifetime
 
@@ -121,6 +126,12 @@ task<> results() {
   (void)co_await owned_value(10);   // nobody takes it
   co_await []() -> task<> { co_return; }();
 }
+TEST_F(Task, takes_numbers_of_other_types) {
+  EXPECT_EQ(rt.block_on(none()), 0u);
+  EXPECT_TRUE(rt.block_on(is_there(0)));
+  EXPECT_FALSE(rt.block_on(is_there({})));
+}
+
 TEST_F(Task, gives_values_references_and_nothing) {
   rt.block_on(results());
   EXPECT_EQ(owned::alive, 0);

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// What OpenSSL has to say, as exceptions. Its errors stand in a queue of the thread: they are taken before anything is awaited.
+#pragma once
+#include "skua/tls.hpp"
+#include <string>
+#include <system_error>
+
+namespace skua::detail {
+
+// The first one; the queue is empty then. 0: OpenSSL gives none.
+std::error_code take_tls_error() noexcept;
+[[noreturn]] void fail_tls(std::string const& what);   // with that one
+
+} // namespace skua::detail
