@@ -241,7 +241,7 @@ void drop_repeated(std::vector<std::exception_ptr>& all) {
   static_assert(sizeof(std::exception_ptr) == sizeof(std::uintptr_t));
   std::vector<std::pair<std::uintptr_t, std::size_t>> order(all.size());   // by what was thrown, then by time
   for (std::size_t i = 0; i != all.size(); ++i) {
-    std::memcpy(&order[i].first, &all[i], sizeof(std::uintptr_t));
+    std::memcpy(&order[i].first, static_cast<void const*>(&all[i]), sizeof(std::uintptr_t));   // its bytes, to compare by
     order[i].second = i;
   }
   std::sort(order.begin(), order.end());
