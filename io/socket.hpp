@@ -2,7 +2,9 @@
 // Sockets as the kernel has them: what listeners, streams and connecting share. Errors: std::system_error.
 #pragma once
 #include "skua/endpoint.hpp"
+#include <cerrno>
 #include <cstddef>
+#include <sys/types.h>
 
 namespace skua::detail {
 
@@ -34,5 +36,14 @@ endpoint local_endpoint_of(int fd);
 endpoint peer_endpoint_of(int fd);
 
 [[noreturn]] void fail(int error, char const* what);
+
+// Makes a system call again as long as signals interrupt it.
+template <class Call>
+ssize_t retry(Call call) noexcept {
+  ssize_t n;
+  do n = call();
+  while (n < 0 && errno == EINTR);
+  return n;
+}
 
 } // namespace skua::detail

@@ -5,6 +5,7 @@
 // system call and two after it, and workers are never cancelled. (ThreadSanitizer takes its orderings from those functions, so it gets them.)
 #include "skua/detail/transfer.hpp"
 #include "io/descriptor.hpp"
+#include "io/socket.hpp"
 #include <algorithm>
 #include <cerrno>
 #include <optional>
@@ -19,14 +20,6 @@ namespace skua::detail {
 namespace {
 
 transfer_operation& of(io_operation& op) noexcept { return static_cast<transfer_operation&>(op); }
-
-template <class Call>
-ssize_t retry(Call call) noexcept {
-  ssize_t n;
-  do n = call();
-  while (n < 0 && errno == EINTR);
-  return n;
-}
 
 #if SKUA_TSAN || !defined(SYS_recvfrom)
 ssize_t receive_once(int fd, void* p, std::size_t n) noexcept { return ::recv(fd, p, n, MSG_DONTWAIT); }

@@ -29,14 +29,6 @@ io_step finished(io_operation& op, ssize_t n) noexcept {
   return io_step::done;
 }
 
-template <class Call>
-ssize_t retry(Call call) noexcept {
-  ssize_t n;
-  do n = call();
-  while (n < 0 && errno == EINTR);
-  return n;
-}
-
 io_step receive(io_operation& o) noexcept {
   auto& op = static_cast<datagram_operation&>(o);
   sockaddr_storage from;
