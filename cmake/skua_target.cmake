@@ -41,10 +41,6 @@ function(skua_sanitizers target)
     if(SKUA_SANITIZE MATCHES undefined)
       # It asks the kernel through a pipe whether memory can be read: without a free descriptor, which tests bring about, every object is invalid.
       target_compile_options(${target} PUBLIC -fno-sanitize=vptr)
-      if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 19)
-        # Its check takes the address of the handle that await_suspend returns, which then is kept in the frame: and written there when the frame may be gone.
-        target_compile_options(${target} PUBLIC -fno-sanitize=object-size)
-      endif()
     endif()
     target_link_options(${target} PUBLIC "-fsanitize=${SKUA_SANITIZE}")
   endif()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Refuses compilers that miscompile coroutines, or that lack what the library is written with. It defines nothing.
 //
-// Measured construct by construct, each in its own process, at every optimisation level and under the sanitizers. Accepted: clang 18 and
+// Measured construct by construct, each in its own process, at every optimisation level and under the sanitizers. Accepted: clang 19 and
 // later, GCC 14.2 to 14.x, GCC 16.2 and later. A compiler on this list is not merely untested: it corrupts memory or leaks in programs that
 // follow every rule. SKUA_UNSUPPORTED_COMPILER=1 turns the refusal into a message, at the user's own risk.
 #pragma once
@@ -16,6 +16,12 @@
 #pragma message("skua: clang before 18 writes into coroutine frames that were destroyed in await_suspend (LLVM 56301); you asked for it")
 #else
 #error "skua: clang before 18 writes into coroutine frames that were destroyed in await_suspend (LLVM 56301). Install Debian's clang-19 (or define SKUA_UNSUPPORTED_COMPILER=1 to go on at your own risk)."
+#endif
+#elif __clang_major__ == 18
+#if defined(SKUA_UNSUPPORTED_COMPILER) && SKUA_UNSUPPORTED_COMPILER
+#pragma message("skua: clang 18 keeps addresses of thread-locals in coroutines that go on in another thread; you asked for it")
+#else
+#error "skua: clang 18 keeps addresses of thread-locals in coroutines that go on in another thread, in some loops, at any level of optimisation. Install Debian's clang-19 (or define SKUA_UNSUPPORTED_COMPILER=1 to go on at your own risk)."
 #endif
 #endif
 
@@ -47,7 +53,7 @@
 #endif
 
 #else
-#error "skua: only clang (18 and later) and GCC (14.2 to 14.x, 16.2 and later) are known to compile it. Install Debian's clang-19."
+#error "skua: only clang (19 and later) and GCC (14.2 to 14.x, 16.2 and later) are known to compile it. Install Debian's clang-19."
 #endif
 
 // What no switch can make good.
