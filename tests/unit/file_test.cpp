@@ -152,7 +152,7 @@ task<> reach_beyond_all_files(std::string path) {
   file f = co_await file::open(path, open_mode::read | open_mode::write);
   std::array<std::byte, 4> some{};
   constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-  for (std::uint64_t offset : {~std::uint64_t{0}, ~std::uint64_t{0} - 1, most + 1, most, most - 1, most - 4}) {
+  for (std::uint64_t offset : {~std::uint64_t{0}, ~std::uint64_t{0} - 1, most + 1, most, most - 1}) {   // most - 4: some file systems (tmpfs) have such files
     EXPECT_EQ(co_await f.read_at(offset, some), 0u) << offset;
     std::error_code error;
     try {
