@@ -21,7 +21,7 @@
 #if defined(SKUA_UNSUPPORTED_COMPILER) && SKUA_UNSUPPORTED_COMPILER
 #pragma message("skua: clang 18 keeps addresses of thread-locals in coroutines that go on in another thread; you asked for it")
 #else
-#error "skua: clang 18 keeps addresses of thread-locals in coroutines that go on in another thread, in some loops, at any level of optimisation. Install Debian's clang-19 (or define SKUA_UNSUPPORTED_COMPILER=1 to go on at your own risk)."
+#error "skua: clang 18 keeps addresses of thread-locals in coroutines that go on in another thread, in some loops, also without sanitizers. Install Debian's clang-19 (or define SKUA_UNSUPPORTED_COMPILER=1 to go on at your own risk)."
 #endif
 #endif
 
