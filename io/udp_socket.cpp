@@ -56,6 +56,13 @@ io_step send(io_operation& o) noexcept {
   return finished(op, n);
 }
 
+io_step send_to(io_operation& o) noexcept {
+  auto& op = static_cast<datagram_operation&>(o);
+  if (op.peer.native_size() != 0) return send(op);
+  op.error = EDESTADDRREQ;   // the kernel would take the peer of a connected socket
+  return io_step::done;
+}
+
 void change_group(int fd, int how, endpoint const& group, unsigned interface, char const* what) {
   group_req r{};
   r.gr_interface = interface;
@@ -65,7 +72,7 @@ void change_group(int fd, int how, endpoint const& group, unsigned interface, ch
 
 } // namespace
 
-constinit io_kind const send_datagram_kind("send", 1, send), receive_datagram_kind("receive", 0, receive);
+constinit io_kind const send_datagram_kind("send", 1, send), send_datagram_to_kind("send_to", 1, send_to), receive_datagram_kind("receive", 0, receive);
 
 } // namespace detail
 

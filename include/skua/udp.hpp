@@ -62,12 +62,12 @@ public:
   detail::datagram_transfer<datagram> receive(mutable_buffer to) noexcept {
     return {detail::receive_datagram_kind, handle_.get(), handle_.generation(), to.data(), to.size(), endpoint{}};
   }
-  // Sends one datagram: returns when the kernel has it. `to` must have an address of the socket's own family. Empty ones are sent as well.
-  detail::datagram_transfer<void> send_to(const_buffer message, endpoint const& to) noexcept { return make(message, to); }
-  detail::datagram_transfer<void> send_to(std::string_view message, endpoint const& to) noexcept { return make(bytes(message), to); }
-  // The same, to the peer of a connected socket. Errors: destination_address_required if it is not connected.
-  detail::datagram_transfer<void> send(const_buffer message) noexcept { return make(message, {}); }
-  detail::datagram_transfer<void> send(std::string_view message) noexcept { return make(bytes(message), {}); }
+  // Sends one datagram: returns when the kernel has it. `to` has an address of the socket's own family. Empty datagrams are sent as well.
+  detail::datagram_transfer<void> send_to(const_buffer message, endpoint const& to) noexcept { return make(detail::send_datagram_to_kind, message, to); }
+  detail::datagram_transfer<void> send_to(std::string_view message, endpoint const& to) noexcept { return send_to(bytes(message), to); }
+  // The same, to the peer of a connected socket. Errors: destination_address_required if it is not connected, as of send_to without an address.
+  detail::datagram_transfer<void> send(const_buffer message) noexcept { return make(detail::send_datagram_kind, message, {}); }
+  detail::datagram_transfer<void> send(std::string_view message) noexcept { return send(bytes(message)); }
 
   // Options. Errors: std::system_error.
   void set_broadcast(bool on);   // may send to broadcast addresses
@@ -86,8 +86,8 @@ public:
 private:
   explicit udp_socket(detail::socket_handle&& h) noexcept : handle_(std::move(h)) {}
   static const_buffer bytes(std::string_view s) noexcept { return std::as_bytes(std::span<char const>(s.data(), s.size())); }
-  detail::datagram_transfer<void> make(const_buffer b, endpoint const& to) noexcept {
-    return {detail::send_datagram_kind, handle_.get(), handle_.generation(), const_cast<std::byte*>(b.data()), b.size(), to};
+  detail::datagram_transfer<void> make(detail::io_kind const& k, const_buffer b, endpoint const& to) noexcept {
+    return {k, handle_.get(), handle_.generation(), const_cast<std::byte*>(b.data()), b.size(), to};
   }
   bool is_v6() const;
 

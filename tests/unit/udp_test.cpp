@@ -95,6 +95,7 @@ TEST_F(Udp, a_connected_socket_hears_its_peer_alone) {
     EXPECT_THROW((void)a.peer_endpoint(), std::system_error);
     a.connect(b.local_endpoint());
     EXPECT_EQ(a.peer_endpoint(), b.local_endpoint());
+    EXPECT_EQ((co_await skua::as_result(a.send_to("x", endpoint{}))).error(), std::errc::destination_address_required);   // not to the peer
     co_await stranger.send_to("stranger", a.local_endpoint());
     co_await b.send_to("peer", a.local_endpoint());
     std::array<std::byte, 100> buffer;

@@ -33,7 +33,7 @@ struct datagram_operation : io_operation {
   std::coroutine_handle<> await_suspend(own_coroutine h) { return start(h); }
 };
 
-extern io_kind const send_datagram_kind, receive_datagram_kind;
+extern io_kind const send_datagram_kind, send_datagram_to_kind, receive_datagram_kind;
 
 // T: datagram, or void.
 template <class T>
