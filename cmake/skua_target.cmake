@@ -16,14 +16,18 @@ endfunction()
 # skua_flags_for_users(TARGET): what a compiler needs for coroutines to be sound, handed on to everybody who uses the library; nothing else is. tests/compilers
 # shows that it is enough, tests/consumer/check that it is all. SKUA_USER_FLAGS has it for pkg-config.
 #   GCC overflows the stack in symmetric transfers unless it makes tail calls. From -O2 on that is its default, and the flag changes nothing.
-#   With AddressSanitizer its frames keep it from making them, with ThreadSanitizer the calls at the entry and the exit of every function.
+#   With AddressSanitizer its frames keep it from making them, with ThreadSanitizer the calls at the entry and the exit of every function. Who adds skua to a
+#   project of their own asks for these with that project's flags, not with SKUA_SANITIZE.
 function(skua_flags_for_users target)
   set(flags "")
+  get_directory_property(options COMPILE_OPTIONS)   # add_compile_options() around us
+  string(TOUPPER "CMAKE_CXX_FLAGS_${CMAKE_BUILD_TYPE}" of_type)
+  string(REGEX MATCHALL "-fsanitize=[a-z,-]+" sanitizers "-fsanitize=${SKUA_SANITIZE} ${CMAKE_CXX_FLAGS} ${${of_type}} ${options}")
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     list(APPEND flags -foptimize-sibling-calls)
-    if(SKUA_SANITIZE MATCHES "address")
+    if(sanitizers MATCHES "address")
       list(APPEND flags --param=asan-stack=0)
-    elseif(SKUA_SANITIZE MATCHES "thread")
+    elseif(sanitizers MATCHES "thread")
       list(APPEND flags --param=tsan-instrument-func-entry-exit=0)
     endif()
   endif()
