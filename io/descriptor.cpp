@@ -77,10 +77,11 @@ void forget(descriptor& d) noexcept {
   open_count.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void cancel(descriptor::operation* o) noexcept {
+// It finds the descriptor closed, or shut.
+void wake_reader_or_writer(descriptor::operation* o) noexcept {
   if (o == nullptr) return;
   auto& op = static_cast<io_operation&>(static_cast<operation&>(*o));
-  complete_and_schedule(*op.owner, op);   // it finds the descriptor closed
+  complete_and_schedule(*op.owner, op);
 }
 
 void complete_into(ready_list& out, descriptor::operation* o, epoll_driver const& by) noexcept {
@@ -115,13 +116,23 @@ descriptor& open_descriptor(int number, short_transfer s) {
 void close_descriptor(descriptor& d) noexcept {
   auto const t = d.close();
   if (t.then == descriptor::duty::release) return close_number(d);
-  cancel(t.reader);
-  cancel(t.writer);
+  wake_reader_or_writer(t.reader);
+  wake_reader_or_writer(t.writer);
+}
+
+void shut_for_reading(descriptor& d, std::uint32_t generation) noexcept {
+  constexpr direction read = direction::read;
+  wake_reader_or_writer(d.event(generation, descriptor::ready(read) | descriptor::end(read) | descriptor::shut).reader);
 }
 
 void close_number(descriptor& d) noexcept {
   ::close(d.number);   // Linux releases the number whatever it returns; this takes it out of the epoll set as well
   forget(d);
+}
+
+bool is_shut_for_reading(descriptor const& d, std::uint32_t generation) noexcept {
+  descriptor::word const w = d.look();
+  return descriptor::generation_of(w) == generation && (w & descriptor::shut);
 }
 
 int release_descriptor(descriptor& d) noexcept {

@@ -46,6 +46,10 @@ static_assert(sizeof(descriptor) == 64);
 // Nobody uses it: gives the number out, and forgets the descriptor. -1: somebody does; nothing has changed.
 [[nodiscard]] int release_descriptor(descriptor& d) noexcept;
 
+// From now on reads give what has arrived, then the end of the stream; who waits in one goes on. Nothing if it was closed, whatever lives there now.
+void shut_for_reading(descriptor& d, std::uint32_t generation) noexcept;
+bool is_shut_for_reading(descriptor const& d, std::uint32_t generation) noexcept;
+
 // A claim was given back, and finish() said so.
 void close_number(descriptor& d) noexcept;
 

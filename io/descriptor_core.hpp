@@ -10,6 +10,7 @@
 //     bit 4, 5     held     read, write: claimed
 //     bit 6, 7     waits    read, write: waiter_[d] is to be completed by whoever clears this bit, and by nobody else
 //     bit 8        closed   no new claim, no new wait; whoever gives back the last claim releases the number (S19)
+//     bit 9        shut     for reading, by our side: where a read would have to wait, it says that the stream has ended
 //     16..39       tick     of the last event
 //     40..63       generation of the descriptor that lives here
 //
@@ -17,7 +18,7 @@
 //     not held, not closed   |held                       claim           the right to the direction, if the generation is the caller's
 //     held                   -held [-ready [-end]]       finish          by the tick, see below. closed, and the last one: it releases the number
 //     held, not closed       |waits -ready -end          wait            the operation is published
-//     waits                  -waits                      event           takes the operation, to complete it; |ready [|end], tick + 1
+//     waits                  -waits                      event           takes the operation, to complete it; |ready [|end] [|shut], tick + 1
 //     waits                  -waits                      withdraw        a stop takes the operation back
 //     waits, not closed      -waits |closed              close           takes the operations, to complete them as cancelled; nothing is held:
 //                                                                        it releases the number
@@ -31,6 +32,10 @@
 // Why a generation. A task may be about to use a descriptor that another one closes: its claim is refused. And an event may have been fetched from
 // the kernel before the descriptor was closed, and be delivered when its memory serves another one.
 // It is then dropped. (With 24 bits it could be mistaken for its 16-millionth successor's; the successor would try its system call once in vain.)
+//
+// Why `shut` is a bit, and no shutdown(SHUT_RD): who says so need not be the reader, and may hold no claim, so the number is not his to use; the generation
+// tells whose word it is. It comes as an event, with ready and end: so a read that missed it goes round once more (INV-DESC-2), and sees it in the word that
+// it reads before its system call.
 //
 // INV-DESC-1  An operation is completed or taken back exactly once: by the one whose RMW cleared its `waits`.
 // INV-DESC-2  The edge that arrives between EAGAIN and wait() is not lost: its event changes the tick, and wait() says `again`; or it comes later
@@ -65,7 +70,7 @@ public:
   static constexpr word end(direction d) noexcept { return word{4} << static_cast<unsigned>(d); }
   static constexpr word held(direction d) noexcept { return word{16} << static_cast<unsigned>(d); }
   static constexpr word waits(direction d) noexcept { return word{64} << static_cast<unsigned>(d); }
-  static constexpr word both_ready = 3, both_held = 48, both_wait = 192, closed = 256;
+  static constexpr word both_ready = 3, both_held = 48, both_wait = 192, closed = 256, shut = 512;
   static constexpr unsigned tick_shift = 16, generation_shift = 40;
   static constexpr word one_tick = word{1} << tick_shift, tick_mask = (word{1} << 24) - 1;
   static constexpr std::uint32_t generation_of(word w) noexcept { return static_cast<std::uint32_t>(w >> generation_shift); }
@@ -135,7 +140,7 @@ public:
     operation* writer = nullptr;
     duty then = duty::nothing;
   };
-  // `bits`: ready and end of both directions, as they were reported.
+  // `bits`: ready and end of both directions, as they were reported; or shut, with ready and end of reading.
   [[nodiscard]] taken event(std::uint32_t generation, word bits) noexcept {
     word w = word_.load(std::memory_order_relaxed), next;
     do {

@@ -23,6 +23,15 @@ void stream_socket::shutdown_write() {
   if (error != 0) detail::fail(error, what);
 }
 
+void stream_socket::shutdown_read() noexcept {
+  if (detail::descriptor* const d = handle_.get()) detail::shut_for_reading(*d, handle_.generation());
+}
+
+bool stream_socket::is_shut_for_reading() const noexcept {
+  detail::descriptor const* const d = handle_.get();
+  return d != nullptr && detail::is_shut_for_reading(*d, handle_.generation());
+}
+
 void stream_socket::set_receive_buffer(std::size_t size) { detail::set_buffer(native_handle(), SO_RCVBUF, size, "skua: set_receive_buffer"); }
 void stream_socket::set_send_buffer(std::size_t size) { detail::set_buffer(native_handle(), SO_SNDBUF, size, "skua: set_send_buffer"); }
 

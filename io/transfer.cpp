@@ -31,8 +31,13 @@ ssize_t send_once(int fd, void const* p, std::size_t n) noexcept {
 }
 #endif
 
+// Nothing has arrived, and nothing more is wanted: that is the end.
+ssize_t or_end(io_operation const& op, ssize_t received) noexcept {
+  bool const nothing_yet = received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  return nothing_yet && (op.seen & descriptor::shut) ? 0 : received;
+}
 ssize_t receive(io_operation const& op, void* p, std::size_t n) noexcept {
-  return retry([&] { return receive_once(op.target->number, p, n); });
+  return or_end(op, retry([&] { return receive_once(op.target->number, p, n); }));
 }
 ssize_t send(io_operation const& op, void const* p, std::size_t n) noexcept {
   return retry([&] { return send_once(op.target->number, p, n); });
@@ -115,7 +120,7 @@ io_step readv(io_operation& o) noexcept {
   gathered g(buffers_of(op), 0);
   if (g.size == 0) return io_step::done;
   int const fd = op.number();
-  return moved(op, retry([&] { return ::recvmsg(fd, &g.message, MSG_DONTWAIT); }), g.size);
+  return moved(op, or_end(op, retry([&] { return ::recvmsg(fd, &g.message, MSG_DONTWAIT); })), g.size);
 }
 io_step writev(io_operation& o) noexcept {
   auto& op = of(o);

@@ -61,15 +61,20 @@ public:
   // Half-close: the peer reads the end of the stream, we can go on reading. What was written is sent first. Counts as writing: usage_error while another
   // task writes. Errors: std::system_error (not_connected after a reset).
   //
-  // The orderly end of a connection: shutdown_write(), read_some() until it gives 0, drop the stream. There is no shutdown_read(): the kernel tells the
-  // peer nothing of it, and goes on receiving; to wake a reader, stop its task or close().
+  // The orderly end of a connection: shutdown_write(), read_some() until it gives 0, drop the stream.
   void shutdown_write();
+  // From now on reads give what has arrived, and where they would wait, the end of the stream; a task that waits in one goes on at once. For a connection that
+  // is to finish what it has received, and hear no more. The peer is not told, and may go on sending into the kernel's buffers.
+  //
+  // From any thread that keeps the stream alive, also while tasks read and write. Nothing if it is not open.
+  void shutdown_read() noexcept;
 
   void set_receive_buffer(std::size_t size);   // in bytes; the kernel doubles it, and has limits
   void set_send_buffer(std::size_t size);      // Errors of both: std::system_error
 
   // For skua's own parts.
   detail::socket_handle const& handle() const noexcept { return handle_; }
+  bool is_shut_for_reading() const noexcept;
 
 protected:
   stream_socket() noexcept = default;   // not open

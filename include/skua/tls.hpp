@@ -97,6 +97,9 @@ public:
   task<> write_all(std::string_view from);
   // Says that nothing more will be sent (close_notify), and half-closes the connection. Reading goes on.
   task<> shutdown_write();
+  // As shutdown_read() of a stream_socket: what has arrived can be read, then read_some() gives 0, though the peer has not said that it ends. A record that is
+  // not there as a whole is lost.
+  void shutdown_read() noexcept;
 
   // What was agreed on: "TLSv1.3"; the protocol of ALPN, "" for none.
   std::string version() const;

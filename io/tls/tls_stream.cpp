@@ -133,7 +133,7 @@ task<> flush(tls_state& s) {
   co_await flush_if_free(s);
 }
 
-// False: the peer has closed.
+// False: the peer has closed, or we have shut it.
 task<bool> feed(tls_state& s) {
   std::size_t const n = co_await s.socket.read_some(s.received);
   if (n == 0) co_return false;
@@ -242,7 +242,10 @@ task<std::size_t> tls_stream::read_some(mutable_buffer to) {
     if (r.how == step::ended) co_return 0;
     if (r.how == step::failed) detail::fail(r.error, "read_some", 0);
     co_await detail::flush_if_free(s);
-    if (!co_await detail::feed(s)) detail::fail(errc::end_of_stream, "read_some", 0);
+    if (!co_await detail::feed(s)) {
+      if (s.socket.is_shut_for_reading()) co_return 0;
+      detail::fail(errc::end_of_stream, "read_some", 0);
+    }
   }
 }
 
@@ -288,6 +291,10 @@ task<> tls_stream::shutdown_write() {
 
 void tls_stream::close() noexcept {
   if (state_ != nullptr) state_->socket.close();
+}
+
+void tls_stream::shutdown_read() noexcept {
+  if (state_ != nullptr) state_->socket.shutdown_read();
 }
 
 std::string tls_stream::version() const {

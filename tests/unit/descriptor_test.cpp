@@ -187,6 +187,21 @@ TEST(DescriptorTable, a_late_event_of_a_closed_descriptor_reaches_nobody) {
   skua::detail::close_descriptor(b);
 }
 
+TEST(DescriptorTable, shutting_reaches_no_other_descriptor_than_its_own) {
+  descriptor& a = skua::detail::open_descriptor(new_number());
+  std::uint32_t const generation = a.generation();
+  EXPECT_FALSE(skua::detail::is_shut_for_reading(a, generation));
+  skua::detail::shut_for_reading(a, generation);
+  EXPECT_TRUE(skua::detail::is_shut_for_reading(a, generation));
+  skua::detail::close_descriptor(a);
+  skua::detail::shut_for_reading(a, generation);   // closed
+  descriptor& b = skua::detail::open_descriptor(new_number());
+  ASSERT_EQ(&a, &b);
+  skua::detail::shut_for_reading(b, generation);   // another one lives there
+  EXPECT_FALSE(skua::detail::is_shut_for_reading(b, b.generation()));
+  skua::detail::close_descriptor(b);
+}
+
 TEST(DescriptorTable, grows_and_counts) {
   std::uint64_t const before = skua::detail::open_descriptors();
   std::vector<descriptor*> all;

@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <system_error>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -51,6 +52,55 @@ TEST_F(TcpEnds, after_a_half_close_the_other_half_goes_on) {
     EXPECT_EQ(co_await read_all(client), "answer");
     auto const r = co_await skua::as_result(client.write_all("too late"));
     EXPECT_EQ(r.error(), std::errc::broken_pipe);   // and no SIGPIPE, whose disposition is the default one
+  });
+}
+
+TEST_F(TcpEnds, after_shutdown_read_there_is_what_has_arrived_and_then_the_end) {
+  run([]() -> task<> {
+    auto [client, server] = co_await connect_pair();
+    co_await client.write_all("question");
+    co_await skua_test::arrived(server, 8);
+    server.shutdown_read();
+    server.shutdown_read();   // again: nothing
+    std::array<std::byte, 8> few;
+    EXPECT_EQ(co_await server.read_some(skua::mutable_buffer(few).first(3)), 3u);
+    EXPECT_EQ(co_await read_all(server), "stion");
+    EXPECT_EQ(co_await server.read_some(few), 0u);   // again and again
+    std::array<skua::mutable_buffer, 1> const gathered{few};
+    EXPECT_EQ(co_await server.readv(gathered), 0u);
+    auto const exactly = co_await skua::as_result(server.read_exactly(few));
+    EXPECT_EQ(exactly.error(), skua::errc::end_of_stream);
+    EXPECT_EQ(exactly.transferred(), 0u);
+
+    co_await client.write_all("more");   // the peer was not told
+    co_await skua_test::arrived(server, 4);
+    EXPECT_EQ(co_await read_all(server), "more");
+    co_await server.write_all("answer");   // the other half goes on
+    server.shutdown_write();
+    EXPECT_EQ(co_await read_all(client), "answer");
+  });
+}
+
+TEST_F(TcpEnds, shutdown_read_lets_whoever_waits_in_a_read_go_on) {
+  run([]() -> task<> {
+    auto [client, server] = co_await connect_pair();
+    auto waiting = skua::spawn([](tcp_stream& s) -> task<std::string> { co_return co_await read_all(s); }, std::ref(server));
+    co_await client.write_all("begun");
+    co_await skua::sleep_for(2ms);
+    std::thread([&s = server] { s.shutdown_read(); }).join();   // from anywhere
+    EXPECT_EQ(co_await waiting, "begun");
+
+    auto [other_client, other_server] = co_await connect_pair();
+    auto exactly = skua::spawn([](tcp_stream& s) -> task<skua::result<void>> {
+      std::array<std::byte, 10> ten;
+      co_return co_await skua::as_result(s.read_exactly(ten));
+    }, std::ref(other_server));
+    co_await other_client.write_all("half");
+    co_await skua::sleep_for(2ms);
+    other_server.shutdown_read();
+    auto const r = co_await exactly;
+    EXPECT_EQ(r.error(), skua::errc::end_of_stream);
+    EXPECT_EQ(r.transferred(), 4u);
   });
 }
 

@@ -211,6 +211,21 @@ TEST_F(Tls, peers_that_speak_something_else_or_break_off_are_errors) {
   });
 }
 
+TEST_F(Tls, shutdown_read_is_an_end_that_the_peer_need_not_say) {
+  run([this]() -> task<> {
+    auto [c, s] = co_await connected(client, server);
+    co_await c.write_all("arrived");
+    auto reader = skua::spawn([](tls_stream& t) -> task<std::string> { co_return co_await read_all(t); }, std::ref(s));
+    co_await skua::sleep_for(2ms);
+    s.shutdown_read();
+    EXPECT_EQ(co_await reader, "arrived");
+    co_await s.write_all("answer");   // the other half goes on
+    co_await s.shutdown_write();
+    EXPECT_EQ(co_await read_all(c), "answer");
+    tls_stream().shutdown_read();   // nothing
+  });
+}
+
 // Each side sends much before it reads: neither waits for the other to have read.
 TEST_F(Tls, much_goes_both_ways_at_once) {
   run([this]() -> task<> {
