@@ -46,7 +46,8 @@ task<std::vector<std::string>> lines_of(std::string_view text) {
 TEST_F(BufferedReader, gives_lines_without_their_ends) {
   run([]() -> task<> {
     using list = std::vector<std::string>;
-    EXPECT_EQ(co_await lines_of("one\ntwo\r\n\n\r\nlast"), (list{"one", "two", "", "", "last"}));
+    list const five{"one", "two", "", "", "last"};   // by itself: CONTRIBUTING, rule 11
+    EXPECT_EQ(co_await lines_of("one\ntwo\r\n\n\r\nlast"), five);
     EXPECT_EQ(co_await lines_of("one\n"), (list{"one"}));
     EXPECT_EQ(co_await lines_of("\r"), (list{"\r"}));   // without its \n it ends nothing
     EXPECT_EQ(co_await lines_of(""), list{});

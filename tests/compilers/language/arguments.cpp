@@ -141,6 +141,26 @@ PROBE(vector_braces) {
   CHECK(r == 6);
 }
 
+//@ -
+static task<int> take_strings(std::vector<std::string> l) {
+  co_await later();
+  std::size_t n = 0;
+  for (auto& t : l) n += t.size();
+  co_return int(n);
+}
+
+//@ vector_of_strings_braces rule11 co_await f(std::vector<std::string>{"a", "b"}): elements whose constructors make temporaries (allocators) of their own
+PROBE(vector_of_strings_braces) {
+  int r = co_await take_strings(std::vector<std::string>{"a", "a string that does not fit into its object"});
+  CHECK(r == 44);
+}
+
+//@ strings_braces must co_await f({"a", "b"}) to a vector of strings
+PROBE(strings_braces) {
+  int r = co_await take_strings({"a", "a string that does not fit into its object"});
+  CHECK(r == 44);
+}
+
 //@ array_reference_argument must co_await f({T, T}) to const T(&)[2]
 static task<int> take_array_ref(tracked const (&a)[2]) {
   co_await later();
@@ -169,6 +189,48 @@ PROBE(lambda_captures_called) {
     co_return c.value();
   }();
   CHECK(r == 4);
+}
+
+//@ lambda_coroutine_first must co_await [c]() -> task {..}() + co_await x
+PROBE(lambda_coroutine_first) {
+  tracked c(4);
+  int r = co_await [c]() -> task<int> {
+    co_await later();
+    co_return c.value();
+  }() + co_await later(5);
+  CHECK(r == 9);
+}
+
+//@ lambda_coroutine_second rule12 co_await x + co_await [c]() -> task {..}()
+PROBE(lambda_coroutine_second) {
+  tracked c(4);
+  int r = co_await later(5) + co_await [c]() -> task<int> {
+    co_await later();
+    co_return c.value();
+  }();
+  CHECK(r == 9);
+}
+
+//@ lambda_coroutine_in_a_condition rule12 if (co_await x && co_await []() -> task {..}())
+PROBE(lambda_coroutine_in_a_condition) {
+  bool both = false;
+  if (co_await later(1) == 1 && co_await []() -> task<int> {
+        co_await later();
+        co_return 2;
+      }() == 2)
+    both = true;
+  CHECK(both);
+}
+
+//@ lambdas_in_one_expression must co_await f([c] {..}) + co_await f([c] {..}): lambdas that are no coroutines
+template <class F> static task<int> call_later(F f) {
+  co_await later();
+  co_return f();
+}
+PROBE(lambdas_in_one_expression) {
+  tracked c(4);
+  int r = co_await call_later([c] { return c.value(); }) + co_await call_later([c] { return c.value() + 1; });
+  CHECK(r == 9);
 }
 
 //@ lambda_captures_argument must co_await f([c] {..})

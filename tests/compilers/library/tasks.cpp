@@ -79,11 +79,20 @@ PROBE(spawn_a_lambda) {
 //@ spawn_a_lambda_in_one_expression must co_await spawn([x] { .. })
 PROBE(spawn_a_lambda_in_one_expression) {
   tracked x(4);
+  int const r = co_await skua::spawn([x]() mutable -> task<int> {
+    co_await wait();
+    co_return x.value();
+  });
+  CHECK(r == 4);
+}
+//@ spawn_lambdas_in_one_expression rule12 co_await spawn([x] { .. }) + co_await spawn([x] { .. })
+PROBE(spawn_lambdas_in_one_expression) {
+  tracked x(4);
   int const r = co_await skua::spawn([x]() -> task<int> {
     co_await wait();
     co_return x.value();
-  }) + co_await skua::spawn([x]() mutable -> task<int> { co_return x.value(); });
-  CHECK(r == 8);
+  }) + 10 * co_await skua::spawn([x]() mutable -> task<int> { co_return x.value() + 1; });
+  CHECK(r == 54);
 }
 //@ spawn_with_arguments must spawn(f, T, unique_ptr, "text", ref(x)): decayed and moved into the task
 static task<int> takes_all(tracked const& a, std::unique_ptr<tracked> b, std::string c, tracked& d) {
