@@ -85,13 +85,13 @@ void group_state::fulfil(group_parties::duties const& d) noexcept {
 
 void group_state::forget(group_member& m, std::exception_ptr failure) noexcept {
   bool stopped = m.task->outcome == task_header::stopped;
-  if (failure && !(stopped = is_echo(failure))) {
-    add_failure(std::move(failure), *m.task);   // its header is still there; its frame is not
-    if (on_error_ == on_error::stop_rest) stop(stop_reason::sibling, 0);   // as a party
-  }
+  bool const failed = failure && !(stopped = is_echo(failure));
+  if (failed && on_error_ != on_error::report) add_failure(std::move(failure), *m.task);   // its header is still there; its frame is not
+  if (failed && on_error_ == on_error::stop_rest) stop(stop_reason::sibling, 0);           // as a party
   if (stopped && parties.stopping() == static_cast<unsigned char>(stop_reason::parent))
     cut_short_.store(true, std::memory_order_relaxed);
-  parties.forget(m);
+  parties.forget(m);   // from here on nobody else sees it
+  if (failed && on_error_ == on_error::report) m.task = nullptr;
 }
 
 void group_state::leave() noexcept {
@@ -253,7 +253,7 @@ void drop_repeated(std::vector<std::exception_ptr>& all) {
 } // namespace
 
 void group_state::throw_failures() {
-  if (others_ == nullptr && on_error_ == on_error::stop_rest) std::rethrow_exception(std::exchange(first_, nullptr));
+  if (others_ == nullptr && on_error_ != on_error::collect) std::rethrow_exception(std::exchange(first_, nullptr));
   std::vector<std::exception_ptr> all;
   try {
     std::size_t n = 1;

@@ -10,7 +10,7 @@ namespace skua {
 
 // Where an exception was left over.
 enum class failure_kind : unsigned char {
-  task,        // of a detached task, or of one whose handle was dropped: nobody ever hears of it
+  task,        // of a detached task, or of one whose handle was dropped, or of a group with on_error::report: nobody ever hears of it
   blocking,    // of blocking work that was abandoned: nor of this
   when_all,    // a later failure of a when_all (for_each_concurrent ..), behind the one that was rethrown (S8)
   when_any,    // of a loser of a when_any: another branch came to a value (S9)

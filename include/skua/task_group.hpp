@@ -75,6 +75,7 @@ template <class F>
 struct group_holder;
 template <class T, class F>
 class group_awaiter;
+struct server;
 }   // namespace detail
 
 // Reports that a task which was begun with task_group::start() is ready. Dropping it without that is told to whoever waits.
@@ -145,6 +146,7 @@ private:
   friend struct detail::group_holder;
   template <class T, class F>
   friend class detail::group_awaiter;
+  friend struct detail::server;
   task_group(on_error what, std::size_t limit) noexcept : state_(what, limit) {}
 
   template <class T, class F, class... Args>
@@ -276,9 +278,10 @@ concept group_body = task_object<std::invoke_result_t<std::decay_t<F>&, task_gro
 // plain function that returns a task would run before the group is open, and could spawn nothing.
 //
 // The result is the body's. If the body or a task fails, the rest is stopped (on_error::stop_rest), all are awaited, and the failure is thrown;
-// task_group_error if there are several, or with on_error::collect. A task that ends stopped, by its own handle, disturbs nobody. Failure before stop before
-// value, as in a when_all: if a stop from outside has stopped a task, the whole ends stopped, also when the body had come to its value. After
-// group.request_stop() it returns without an error: with the body's value if it came to one, if not (and T is not void) with task_stopped.
+// task_group_error if there are several, or with on_error::collect. With on_error::report only the body's failure is thrown. A task that ends stopped, by its
+// own handle, disturbs nobody. Failure before stop before value, as in a when_all: if a stop from outside has stopped a task, the whole ends stopped, also
+// when the body had come to its value. After group.request_stop() it returns without an error: with the body's value if it came to one, if not (and T is not
+// void) with task_stopped.
 //
 // Thread safety: on workers only. Stop: the fork is a suspension point (S1); a stop reaches the body and every task.
 // Errors: as above; bad_alloc before the body has started. Fairness: tasks are queued as by spawn.

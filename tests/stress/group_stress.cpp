@@ -97,7 +97,7 @@ task<> grouped(control& c, rng& r, int depth) {
   total.groups.add();
   ledger l;
   skua::task_group_options o;
-  if (r.one_in(3)) o.on_error = skua::on_error::collect;
+  if (r.one_in(3)) o.on_error = r.one_in(2) ? skua::on_error::collect : skua::on_error::report;
   if (r.one_in(3)) o.max_concurrency = 1 + r.below(3);
   value const kept(3);
   try {

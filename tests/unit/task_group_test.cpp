@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// with_task_group (S13): how it ends on every path, failures, limits, start, handles. Virtual time. tests/model/group_model.cpp has the protocol;
-// task_group_stop_test.cpp has stops.
+// with_task_group (S13): how it ends on every path, limits, start, handles. Virtual time. tests/model/group_model.cpp has the protocol;
+// task_group_failure_test.cpp has failures, task_group_stop_test.cpp stops.
 #include "skua/event.hpp"
 #include "skua/runtime.hpp"
 #include "skua/select.hpp"
@@ -27,12 +27,6 @@ using skua::task_group;
 
 class TaskGroup : public several_workers {};
 INSTANTIATE_TEST_SUITE_P(, TaskGroup, testing::Values(1u, 2u, 4u), by_workers);
-
-std::vector<std::string> messages(skua::task_group_error const& e) {
-  std::vector<std::string> all;
-  for (auto const& f : e.failures()) all.push_back(message_of([&] { std::rethrow_exception(f); }));
-  return all;
-}
 
 // ---------------------------------------------------------------------------------------------- ends
 
@@ -185,147 +179,6 @@ TEST_P(TaskGroup, names_are_those_of_spawn) {
       co_return co_await g.spawn(skua::named("worker"), []() -> task<std::string> { co_return std::string(skua::this_task::name()); });
     });
     EXPECT_EQ(name, "worker");
-  };
-  rt.block_on(body);
-}
-
-// ---------------------------------------------------------------------------------------------- failures
-
-TEST_P(TaskGroup, S13_the_failure_of_a_task_stops_the_rest_and_is_thrown) {
-  std::atomic<int> gone = 0, body_gone = 0;
-  stop_reason why{};
-  auto body = [&]() -> task<> {
-    auto const begin = skua::clock::now();
-    try {
-      co_await skua::with_task_group([&](task_group& g) -> task<> {
-        struct asks {
-          stop_reason& to;
-          std::atomic<int>& gone;
-          ~asks() {
-            to = skua::this_task::stop_reason();
-            ++gone;
-          }
-        } a{why, body_gone};
-        for (int i = 0; i < 10; ++i) g.spawn(sleep_with, 1h, std::ref(gone));
-        g.spawn(fail_in, 1s, std::string("first"));
-        co_await skua::sleep_for(1h);
-      });
-      ADD_FAILURE() << "must throw";
-    } catch (std::runtime_error const& e) {
-      EXPECT_STREQ(e.what(), "first");
-    }
-    EXPECT_EQ(gone, 10);
-    EXPECT_EQ(body_gone, 1);
-    EXPECT_EQ(why, stop_reason::sibling);
-    EXPECT_EQ(skua::clock::now() - begin, 1s);
-  };
-  rt.block_on(body);
-}
-
-TEST_P(TaskGroup, S13_the_failure_of_the_body_stops_the_tasks_and_is_thrown) {
-  std::atomic<int> gone = 0;
-  auto body = [&]() -> task<> {
-    for (auto what : {skua::on_error::stop_rest, skua::on_error::collect}) {
-      gone = 0;
-      auto const begin = skua::clock::now();
-      auto fails = [&](task_group& g) -> task<> {
-        for (int i = 0; i < 10; ++i) g.spawn(sleep_with, 1h, std::ref(gone));
-        co_await skua::sleep_for(1s);
-        throw std::out_of_range("body");
-      };
-      if (what == skua::on_error::collect)
-        EXPECT_THROW(co_await skua::with_task_group({.on_error = what}, fails), skua::task_group_error);
-      else
-        EXPECT_THROW(co_await skua::with_task_group(fails), std::out_of_range);
-      EXPECT_EQ(gone, 10);
-      EXPECT_EQ(skua::clock::now() - begin, 1s);
-    }
-  };
-  rt.block_on(body);
-}
-
-TEST_P(TaskGroup, several_failures_are_all_kept_in_time_order) {
-  auto body = []() -> task<> {
-    try {
-      co_await skua::with_task_group([](task_group& g) -> task<> {
-        g.spawn(fails_late, std::string("third"));
-        g.spawn(fail_in, 1s, std::string("first"));
-        co_await skua::shield(fail_in(1500ms, "second"));
-      });
-      ADD_FAILURE() << "must throw";
-    } catch (skua::task_group_error const& e) {
-      EXPECT_EQ(messages(e), (std::vector<std::string>{"first", "second", "third"}));
-    }
-  };
-  rt.block_on(body);
-}
-
-TEST_P(TaskGroup, a_failure_that_the_body_has_from_a_handle_is_one_failure) {
-  auto body = []() -> task<> {
-    EXPECT_THROW(co_await skua::with_task_group([](task_group& g) -> task<> {
-                   auto h = g.spawn(fail_in, 1s, std::string("only"));
-                   co_await skua::shield(h);   // not stopped by its failure, and rethrows it
-                 }),
-                 std::runtime_error);
-  };
-  rt.block_on(body);
-}
-
-TEST_P(TaskGroup, failures_that_other_tasks_have_from_handles_are_kept_once) {
-  auto body = []() -> task<> {
-    try {
-      co_await skua::with_task_group({.on_error = skua::on_error::collect}, [](task_group& g) -> task<> {
-        auto const pass_on = [](skua::child_handle<> of) -> task<> { co_await of; };
-        for (int i = 3; i != 0; --i) g.spawn(pass_on, g.spawn(fail_in, i * 1s, std::to_string(i)));
-        co_return;
-      });
-      ADD_FAILURE() << "must throw";
-    } catch (skua::task_group_error const& e) {
-      EXPECT_EQ(messages(e), (std::vector<std::string>{"1", "2", "3"}));
-    }
-  };
-  rt.block_on(body);
-}
-
-TEST_P(TaskGroup, collect_lets_the_others_end_and_throws_all_failures) {
-  auto body = []() -> task<> {
-    int ended = 0;
-    auto const begin = skua::clock::now();
-    try {
-      co_await skua::with_task_group({.on_error = skua::on_error::collect}, [&](task_group& g) -> task<> {
-        g.spawn(fail_in, 2s, std::string("b"));
-        g.spawn(fail_in, 1s, std::string("a"));
-        auto h = g.spawn(after, 5s, 4);
-        ended = co_await h;
-      });
-      ADD_FAILURE() << "must throw";
-    } catch (skua::task_group_error const& e) {
-      EXPECT_EQ(messages(e), (std::vector<std::string>{"a", "b"}));
-    }
-    EXPECT_EQ(ended, 4);
-    EXPECT_EQ(skua::clock::now() - begin, 5s);
-    EXPECT_THROW(co_await skua::with_task_group({.on_error = skua::on_error::collect},
-                                                [](task_group& g) -> task<owned> {
-                                                  g.spawn(fail_in, 1s, std::string("one"));
-                                                  co_return owned(1);   // its value is destroyed
-                                                }),
-                 skua::task_group_error);
-  };
-  rt.block_on(body);
-  EXPECT_EQ(owned::alive, 0);
-}
-
-TEST_P(TaskGroup, an_exception_of_the_body_before_its_first_suspension_point_leaves_nothing_behind) {
-  std::atomic<int> gone = 0;
-  auto body = [&]() -> task<> {
-    EXPECT_THROW(co_await skua::with_task_group([&](task_group& g) -> task<> {
-                   g.spawn(sleep_with, 1h, std::ref(gone));
-                   throw std::runtime_error("at once");
-                   co_return;
-                 }),
-                 std::runtime_error);
-    EXPECT_THROW(co_await skua::with_task_group([](task_group&) -> task<> { throw std::runtime_error("when called"); }), std::runtime_error);
-    EXPECT_THROW(co_await skua::with_task_group({.max_concurrency = 0}, [](task_group&) -> task<> { co_return; }), skua::usage_error);
   };
   rt.block_on(body);
 }

@@ -18,7 +18,8 @@ namespace skua {
 // What a group does when one of its tasks fails. When its body fails it stops the tasks in either case.
 enum class on_error : unsigned char {
   stop_rest,   // stop the body and all tasks
-  collect      // let them run on, and throw all failures together at the end
+  collect,     // let them run on, and throw all failures together at the end
+  report       // let them run on; a failure that nobody awaits goes to the failure handler at once, as that of a task without a group does (S23)
 };
 
 } // namespace skua
@@ -35,7 +36,7 @@ struct group_join : special_join {
 // Of one task of a group. Lies in the task's block, and outlives callable and arguments.
 struct group_member : group_parties::member {
   group_state* group = nullptr;   // null: it has not joined
-  task_header* task = nullptr;
+  task_header* task = nullptr;    // null: it has failed, and the group will not say so
 };
 
 // join() and room().
@@ -128,11 +129,12 @@ group_state* drop_child(task_header* h) noexcept {
   return g;
 }
 
-// As destroy_block(), but a failure is the group's to report.
+// As destroy_block(), but a failure is the group's to throw, unless it has left it to us.
 template <class T, class Call>
 void destroy_child(task_header* h) noexcept {
   auto* b = static_cast<spawn_block<T, Call>*>(h);
   if (h->outcome == task_header::failed) {
+    if (b->call.member.task == nullptr && !h->taken) report_untaken(*h, b->error());
     b->error().~exception_ptr();
   } else if (h->outcome == task_header::value) {
     if constexpr (!std::is_void_v<T>) {
