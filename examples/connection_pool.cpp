@@ -10,18 +10,21 @@
 // usage: connection_pool [--port N] [--upstream N]           then: nc 127.0.0.1 PORT
 #include "support/connection_pool.hpp"
 #include "support/command_line.hpp"
-#include "support/connections.hpp"
 #include "support/server_options.hpp"
 #include <cctype>
 #include <chrono>
 #include <cstdio>
 #include <skua/buffered_reader.hpp>
+#include <skua/event.hpp>
+#include <skua/serve.hpp>
 #include <skua/signal.hpp>
 #include <skua/spawn.hpp>
 #include <skua/tcp.hpp>
 #include <skua/timeout.hpp>
+#include <skua/when_all.hpp>
 #include <string>
 #include <system_error>
+#include <utility>
 
 struct settings {
   example::server_options server{};
@@ -77,8 +80,7 @@ static skua::task<std::string> answer_to(example::connection_pool& pool, std::st
 
 // ---------------------------------------------------------------- clients
 
-static skua::task<> talk(skua::tcp_stream stream, example::connections& open, example::connection_pool& pool, settings const& s) {
-  example::connections::entry const here(open, stream);
+static skua::task<> talk(skua::tcp_stream stream, example::connection_pool& pool, settings const& s) {
   skua::buffered_reader reader(stream);
   try {
     while (auto const request = co_await reader.read_line()) {
@@ -103,20 +105,22 @@ static skua::task<> shout(skua::tcp_stream stream) {
   } catch (std::system_error const&) {
   }
 }
-static skua::task<> upstream(skua::tcp_listener& listener) {
-  for (;;) skua::spawn_detached(shout, co_await listener.accept());
-}
 
-static skua::task<> serve(settings const& s, example::connections& open, example::connection_pool& pool, skua::tcp_listener& own) {
-  skua::join_handle<> upstream_of_our_own;
-  if (own) upstream_of_our_own = skua::spawn(upstream, std::ref(own));
-  skua::tcp_listener listener = s.server.listen();
-  struct closer {   // a signal stops this task: its destructors run, then the connections end
+// Who waits for a connection is told at once when a signal comes; who has one gets its answer.
+static skua::task<> close_when_stopped(example::connection_pool& pool) {
+  struct closer {
     example::connection_pool& pool;
     ~closer() { pool.close(); }
-  } const closed_at_end{pool};
-  auto const drained_at_end = open.drained_at_end();
-  for (;;) skua::spawn_detached(talk, co_await listener.accept(), std::ref(open), std::ref(pool), std::ref(s));
+  } const at_end{pool};
+  skua::event never;
+  co_await never.wait();
+}
+
+static skua::task<> main_task(settings const& s, example::connection_pool& pool, skua::tcp_listener own) {
+  skua::join_handle<> upstream;
+  if (own) upstream = skua::spawn(skua::serve(std::move(own), shout));
+  auto const client = [&](skua::tcp_stream stream) { return talk(std::move(stream), pool, s); };
+  co_await skua::when_all(skua::serve(s.server.listen(), client, s.server.limits()), close_when_stopped(pool));
 }
 
 int main(int argc, char** argv) {
@@ -133,7 +137,6 @@ int main(int argc, char** argv) {
     if (s.upstream == 0) own = skua::tcp_listener::bind(skua::endpoint::loopback(0));
     auto const to = own ? own.local_endpoint() : skua::endpoint::loopback(s.upstream);
     example::connection_pool pool({.to = to, .connections = s.connections});
-    example::connections open;
-    return skua::run_until_signal(serve(s, open, pool, own), {SIGINT, SIGTERM}, s.server.grace(), s.server.runtime).exit_status();
+    return skua::run_until_signal(main_task(s, pool, std::move(own)), {SIGINT, SIGTERM}, s.server.grace(), s.server.runtime).exit_status();
   });
 }

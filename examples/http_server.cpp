@@ -7,15 +7,15 @@
 // The protocol lives in http/; this file is what an application writes: a handler, and what serves a connection.
 #include "http/connection.hpp"
 #include "support/command_line.hpp"
-#include "support/connections.hpp"
 #include "support/server_options.hpp"
 #include <charconv>
 #include <chrono>
 #include <http_parser.h>
+#include <skua/serve.hpp>
 #include <skua/signal.hpp>
-#include <skua/spawn.hpp>
 #include <skua/time.hpp>
 #include <system_error>
+#include <utility>
 
 // Called for every request. It may wait: the other connections go on meanwhile.
 static skua::task<http::response> handle(http::request const& r) {
@@ -34,9 +34,8 @@ static skua::task<http::response> handle(http::request const& r) {
   co_return {404, "not found\n"};
 }
 
-static skua::task<> talk(skua::tcp_stream stream, http::limits const& limits, example::connections& open) {
-  example::connections::entry const here(open, stream);
-  http::connection c(stream, limits, handle, open);
+static skua::task<> talk(skua::tcp_stream stream, http::limits const& limits, skua::serving const& server) {
+  http::connection c(stream, limits, handle, server);
   try {
     co_await c.run();
   } catch (std::system_error const&) {
@@ -46,10 +45,9 @@ static skua::task<> talk(skua::tcp_stream stream, http::limits const& limits, ex
   }
 }
 
-static skua::task<> serve(example::server_options const& options, http::limits const& limits, example::connections& open) {
-  skua::tcp_listener listener = options.listen();
-  auto const at_end = open.drained_at_end();   // a signal stops this task: its destructors run, then the connections end
-  for (;;) skua::spawn_detached(talk, co_await listener.accept(), std::cref(limits), std::ref(open));
+static skua::task<> main_task(example::server_options const& options, http::limits const& limits) {
+  auto const connection = [&](skua::tcp_stream stream, skua::serving const& server) { return talk(std::move(stream), limits, server); };
+  co_await skua::serve(options.listen(), connection, options.limits());
 }
 
 int main(int argc, char** argv) {
@@ -63,8 +61,5 @@ int main(int argc, char** argv) {
 
   auto const nanoseconds = [](double s) { return std::chrono::duration_cast<std::chrono::nanoseconds>(example::seconds(s)); };
   http::limits const limits{nanoseconds(idle_s), nanoseconds(header_s)};
-  return line.run([&] {
-    example::connections open;
-    return skua::run_until_signal(serve(options, limits, open), {SIGINT, SIGTERM}, options.grace(), options.runtime).exit_status();
-  });
+  return line.run([&] { return skua::run_until_signal(main_task(options, limits), {SIGINT, SIGTERM}, options.grace(), options.runtime).exit_status(); });
 }

@@ -4,12 +4,12 @@
 // Pipelined requests that arrive together are answered with one write. Everything is bounded: the input buffer, the header (parser), the output that
 // is kept back, and every wait: for the next request (idle), for the rest of one (header), for the client to take an answer (idle).
 #pragma once
-#include "../support/connections.hpp"
 #include "request_parser.hpp"
 #include "response_writer.hpp"
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <skua/serve.hpp>
 #include <skua/tcp.hpp>
 #include <skua/timeout.hpp>
 #include <span>
@@ -28,8 +28,8 @@ struct limits {
 template <class Handler>
 class connection {
 public:
-  connection(skua::tcp_stream& stream, limits const& l, Handler const& handler, example::connections const& open)
-      : stream_(stream), limits_(l), handler_(handler), open_(open) {}
+  connection(skua::tcp_stream& stream, limits const& l, Handler const& handler, skua::serving const& server)
+      : stream_(stream), limits_(l), handler_(handler), server_(server) {}
   connection(connection const&) = delete;
   connection& operator=(connection const&) = delete;
 
@@ -57,11 +57,11 @@ private:
     request const& r = parser_.request();
     bool keep = r.keep_alive;
     response const to_send = co_await handler_(r);
-    if (open_.draining() && input_.empty()) keep = false;
+    if (server_.draining() && input_.empty()) keep = false;
     output_.add(to_send, r, keep);
     if (output_.full()) co_await flush();
     // While draining, what the client has sent already is answered all the same: its reading ends by itself.
-    co_return keep || (r.keep_alive && open_.draining());
+    co_return keep || (r.keep_alive && server_.draining());
   }
 
   // Sends what is ready and waits for more, all under one time limit. False: the client has closed, or was too slow.
@@ -120,7 +120,7 @@ private:
   skua::tcp_stream& stream_;
   limits const& limits_;
   Handler const& handler_;
-  example::connections const& open_;
+  skua::serving const& server_;
   request_parser parser_;
   response_writer output_;
   std::string_view input_;   // what of buffer_ is not parsed yet

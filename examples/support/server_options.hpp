@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <skua/endpoint.hpp>
 #include <skua/options.hpp>
+#include <skua/serve.hpp>
 #include <skua/tcp.hpp>
 #include <string>
 
@@ -28,6 +29,7 @@ struct server_options {
     line.number("--grace", grace_s, 0, 3600, "seconds that requests in flight may take after SIGTERM or SIGINT");
   }
   std::chrono::milliseconds grace() const { return std::chrono::duration_cast<std::chrono::milliseconds>(seconds(grace_s)); }
+  skua::serve_limits limits() const { return {.grace = grace()}; }
 
   // Listens, and says where. In the main task, not before: whoever reads it may send a signal at once.
   skua::tcp_listener listen() const {

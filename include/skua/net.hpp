@@ -7,6 +7,7 @@
 #include "readiness.hpp"
 #include "resolve.hpp"
 #include "result.hpp"
+#include "serve.hpp"
 #include "tcp.hpp"
 #include "udp.hpp"
 #include "unix_socket.hpp"
