@@ -22,10 +22,11 @@ namespace {
 
 class unix_address {
 public:
+  // "": none yet, the kernel gives one to whoever binds.
   unix_address(std::string const& s, char const* what) {
-    bool const abstract = !s.empty() && s[0] == 0;
+    bool const abstract = s.empty() || s[0] == 0;
     if (s.size() >= sizeof address_.sun_path) fail(ENAMETOOLONG, what);
-    if (s.empty() || (!abstract && s.find('\0') != s.npos)) fail(EINVAL, what);
+    if (!abstract && s.find('\0') != s.npos) fail(EINVAL, what);
     address_.sun_family = AF_UNIX;
     std::memcpy(address_.sun_path, s.data(), s.size());
     size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + s.size() + !abstract);
@@ -59,6 +60,7 @@ constexpr std::chrono::milliseconds first_pause{1}, last_pause{16};
 
 task<unix_stream> unix_stream::connect(std::string address) {
   char const* const what = "skua: unix_stream::connect";
+  if (address.empty()) detail::fail(EINVAL, what);
   detail::unix_address const to(address, what);
   unix_stream stream(detail::socket_handle(detail::new_socket(AF_UNIX, SOCK_STREAM).take(), short_one));
   co_await this_task::checkpoint();

@@ -54,8 +54,8 @@ struct unix_listen_options {
 // on(listener, f) accepts in a select (select_io.hpp).
 class [[nodiscard("dropping a unix_listener closes it")]] unix_listener : public detail::listening<unix_stream> {
 public:
-  // Listens at once; any thread, also before there is a runtime. Who may connect is what the file's mode says, by the process's umask. Closing leaves the
-  // file, as the kernel does: remove it, or leave it to the next bind().
+  // Listens at once; any thread, also before there is a runtime. "": at an abstract name that the kernel chooses, see address(). Who may connect is what the
+  // file's mode says, by the process's umask. Closing leaves the file, as the kernel does: remove it, or leave it to the next bind().
   //
   // Errors: std::system_error (address_in_use: somebody listens there, or it is no socket; filename_too_long).
   static unix_listener bind(std::string const& address, unix_listen_options const& o = {});

@@ -21,7 +21,6 @@
 #include <memory>
 #include <stdexcept>
 #include <system_error>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -188,9 +187,9 @@ task<> round(std::uint64_t seed) {
     auto const connect = [at = listener.local_endpoint()] { return skua::tcp_stream::connect(at); };
     return serve_and_stop<skua::tcp_stream>(std::move(listener), connect, seed);
   }
-  static std::atomic<unsigned> number{0};
-  std::string const name = std::string(1, '\0') + "skua-serve-stress-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
-  return serve_and_stop<skua::unix_stream>(skua::unix_listener::bind(name), [name] { return skua::unix_stream::connect(name); }, seed);
+  auto listener = skua::unix_listener::bind("");
+  auto const connect = [at = listener.address()] { return skua::unix_stream::connect(at); };
+  return serve_and_stop<skua::unix_stream>(std::move(listener), connect, seed);
 }
 
 } // namespace

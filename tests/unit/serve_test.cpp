@@ -75,9 +75,10 @@ TEST_F(Serve, many_clients_at_once_and_ends_when_it_is_stopped) {
 
 TEST_F(Serve, over_unix_sockets_with_a_handler_that_has_captures) {
   run([]() -> task<> {
-    std::string const path = std::string(1, '\0') + "skua-serve-" + std::to_string(::getpid());
+    auto listener = skua::unix_listener::bind("");
+    std::string const path = listener.address();
     auto greet = [greeting = std::string("a greeting that is too long for its own string")](skua::unix_stream s) -> task<> { co_await s.write_all(greeting); };
-    auto server = skua::spawn(skua::serve(skua::unix_listener::bind(path), std::move(greet)));
+    auto server = skua::spawn(skua::serve(std::move(listener), std::move(greet)));
     for (int i = 0; i != 3; ++i) {
       auto s = co_await skua::unix_stream::connect(path);
       EXPECT_EQ(co_await read_all(s), "a greeting that is too long for its own string");

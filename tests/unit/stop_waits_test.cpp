@@ -22,7 +22,6 @@
 #include <span>
 #include <string>
 #include <thread>
-#include <unistd.h>
 #include <utility>
 
 namespace {
@@ -223,7 +222,7 @@ struct by_tcp {
   task<skua::tcp_stream> connect() const { return skua::tcp_stream::connect(l.local_endpoint()); }
 };
 struct by_unix {
-  skua::unix_listener l = skua::unix_listener::bind(std::string("\0skua_stop_waits_", 17) + std::to_string(::getpid()));
+  skua::unix_listener l = skua::unix_listener::bind("");
   task<skua::unix_stream> connect() const { return skua::unix_stream::connect(l.address()); }
 };
 template <class By, bool Selects>

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <random>
 #include <string>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -43,6 +44,12 @@ protected:
   }
   bool exists() const { return ::access(path_.c_str(), F_OK) == 0; }
 };
+
+// An abstract name. Process numbers will not do: containers that share a network have them each for themselves.
+std::string unlike_any_other() {
+  std::random_device random;
+  return "\0skua_unix_"s + std::to_string(random()) + '_' + std::to_string(random());
+}
 
 template <class F>
 std::errc error_of(F f) {
@@ -75,7 +82,7 @@ TEST_F(UnixSocket, connects_by_path_and_carries_bytes_both_ways) {
 
 TEST_F(UnixSocket, connects_by_an_abstract_name_which_has_no_file) {
   run([this]() -> task<> {
-    auto const name = "\0skua"s + path_;
+    auto const name = unlike_any_other();
     auto listener = unix_listener::bind(name);
     EXPECT_EQ(listener.address(), name);
     EXPECT_FALSE(exists());
@@ -85,6 +92,16 @@ TEST_F(UnixSocket, connects_by_an_abstract_name_which_has_no_file) {
     co_await client.read_exactly(b);
     EXPECT_EQ(text_of(b), "x");
     EXPECT_EQ(error_of([&] { (void)unix_listener::bind(name); }), std::errc::address_in_use);
+  });
+}
+
+TEST_F(UnixSocket, listens_at_a_name_that_the_kernel_chooses) {
+  run([]() -> task<> {
+    auto listener = unix_listener::bind(""), other = unix_listener::bind("");
+    EXPECT_NE(listener.address(), other.address());
+    auto [client, server] = co_await skua::when_all(unix_stream::connect(listener.address()), listener.accept());
+    EXPECT_TRUE(client && server);
+    EXPECT_EQ((co_await skua::as_result(unix_stream::connect(""))).error(), std::errc::invalid_argument);   // nobody is there
   });
 }
 
@@ -106,13 +123,15 @@ TEST_F(UnixSocket, makes_pairs_and_knows_who_is_at_the_other_end) {
 
 TEST_F(UnixSocket, addresses_that_cannot_be_are_clear_errors) {
   std::string const long_one(108, 'x'), longest(107, 'x');
-  for (auto const& [address, error] : {std::pair(long_one, std::errc::filename_too_long), {""s, std::errc::invalid_argument},
-                                       {"a\0b"s, std::errc::invalid_argument}, {path_ + "/none", std::errc::not_a_directory}}) {
+  for (auto const& [address, error] : {std::pair(long_one, std::errc::filename_too_long),
+                                       {"a\0b"s, std::errc::invalid_argument},
+                                       {path_ + "/none", std::errc::not_a_directory}}) {
     if (error == std::errc::not_a_directory) std::ofstream(path_) << "a file";
     EXPECT_EQ(error_of([&] { (void)unix_listener::bind(address); }), error);
     run([&]() -> task<> { EXPECT_EQ(static_cast<std::errc>((co_await skua::as_result(unix_stream::connect(address))).error().value()), error); });
   }
-  std::string const abstract = "\0"s + longest.substr(1);
+  std::string abstract = unlike_any_other();
+  abstract.resize(longest.size(), 'x');
   EXPECT_EQ(unix_listener::bind(abstract).address(), abstract);
 }
 
