@@ -56,7 +56,7 @@ public:
   waiter(waiter const&) = delete;
 
   bool falls_asleep() const noexcept {
-    for (int i = 0; i != 200; ++i) {
+    for (int i = 0; i != 200 && waits(); ++i) {   // on a busy machine a turn takes longer than its patience
       ::sched_yield();
       pid_t const tid = tid_.load(std::memory_order_acquire);
       if (tid != 0 && sleeps(tid)) return true;
