@@ -2,9 +2,9 @@
 // The I/O thread: waits below the workers, and takes over when none of them waits. epoll_driver.hpp has the protocol.
 #include "io/epoll_driver.hpp"
 #include "io/epoll_order.hpp"
+#include "scheduler/signals_blocked.hpp"
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sys/prctl.h>
@@ -15,16 +15,8 @@ namespace skua::detail {
 
 void epoll_driver::start(driver_host& host) {
   host_ = &host;
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);   // inherited: no signal is ever delivered to the I/O thread
-  try {
-    thread_ = std::thread([this] { run_io_thread(); });
-  } catch (...) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  signals_blocked const blocked;
+  thread_ = std::thread([this] { run_io_thread(); });
 }
 
 void epoll_driver::stop() noexcept {

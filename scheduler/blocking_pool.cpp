@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/blocking_pool.hpp"
+#include "scheduler/signals_blocked.hpp"
 #include "skua/detail/config.hpp"
 #include "skua/detail/task_header.hpp"
-#include <csignal>
 #include <cstdio>
 #include <pthread.h>
 #include <system_error>
@@ -11,21 +11,6 @@
 namespace skua::detail {
 
 namespace {
-
-// Threads inherit the mask of their creator: none of ours may be chosen to run the program's signal handlers (S25).
-class signals_blocked {
-public:
-  signals_blocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  signals_blocked(signals_blocked const&) = delete;
-
-private:
-  sigset_t before_;
-};
 
 std::int64_t steady_ns() noexcept {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();

@@ -5,12 +5,12 @@
 //     stop    `stopping_`, which counts as something that is queued and injected for ever: so the idle protocol hands it on from worker to worker,
 //             each leaves its loop, waits until all have (nobody looks at another's deque any more), and ends
 #include "scheduler/scheduler.hpp"
+#include "scheduler/signals_blocked.hpp"
 #include <algorithm>
 #include <ctime>
 #include <exception>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string_view>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -51,21 +51,6 @@ bool kernel_keeps_time_by_ticks() noexcept {
   }();
   return once;
 }
-
-// Threads inherit the mask of the one that creates them: all signals blocked, so that none is ever delivered to a worker.
-class signals_blocked {
-public:
-  signals_blocked() noexcept {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  signals_blocked(signals_blocked const&) = delete;
-
-private:
-  sigset_t before_;
-};
 
 void copy(worker_counters const& from, worker_counters& to) noexcept {
   auto const one = [](std::atomic<std::uint64_t> const& a, std::atomic<std::uint64_t>& b) {
