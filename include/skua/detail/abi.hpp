@@ -5,6 +5,7 @@
 //
 //   family       A task is one pointer. With trivial_abi, which only clang has, it travels in a register; without, in memory.
 //   frames       Under AddressSanitizer, and with SKUA_NO_FRAME_POOL, coroutine frames come from operator new, else from a pool: inline code on both sides.
+//                Under ThreadSanitizer the library must be, too, or each hand-over of a task inside it looks like a race.
 //   accounting   SKUA_ACCOUNTING counts every frame, in the same code.
 #pragma once
 #include "config.hpp"
@@ -16,6 +17,8 @@
 #endif
 #if SKUA_ASAN || defined(SKUA_NO_FRAME_POOL)
 #define SKUA_ABI_FRAMES frames_from_operator_new
+#elif SKUA_TSAN
+#define SKUA_ABI_FRAMES frames_that_ThreadSanitizer_sees
 #else
 #define SKUA_ABI_FRAMES frames_from_a_pool
 #endif
