@@ -29,8 +29,8 @@ std::error_category const& tls_category() noexcept;
 
 // What the streams of a client, or of a server, have in common: whom it trusts, and who it is. Copies are the same context.
 //
-// Thread safety: to be used by any number of tasks at once; the setters before the first use. Errors: std::system_error (tls_category(): a file that cannot be
-// read, a key that does not fit). Lifetime: streams keep what they need.
+// Thread safety: to be used by any number of tasks at once; the setters before the first use. Errors: std::system_error (system_category(): a file
+// that cannot be opened; tls_category(): one that makes no sense, a key that does not fit). Lifetime: streams keep what they need.
 //
 //     auto const context = skua::tls_context::server("chain.pem", "key.pem");
 class tls_context {

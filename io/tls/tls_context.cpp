@@ -34,6 +34,7 @@ namespace detail {
 std::error_code take_tls_error() noexcept {
   unsigned long const first = ERR_get_error();
   ERR_clear_error();
+  if (ERR_SYSTEM_ERROR(first)) return {ERR_GET_REASON(first), std::system_category()};   // an errno, for which OpenSSL has no text
   return {static_cast<int>(first), tls_category()};
 }
 void fail_tls(std::string const& what) { throw std::system_error(take_tls_error(), what); }

@@ -176,6 +176,12 @@ TEST_F(Tls, agrees_on_a_protocol) {
 
 TEST_F(Tls, what_cannot_be_read_is_a_clear_error) {
   EXPECT_THROW((void)tls_context::server("/none.pem", "/none.key"), std::system_error);
+  try {
+    tls_context::client().trust_only("/none.pem");
+    ADD_FAILURE() << "there is no such file";
+  } catch (std::system_error const& e) {
+    EXPECT_EQ(e.code(), std::errc::no_such_file_or_directory) << e.what();   // OpenSSL has no text for an errno
+  }
   certificate const other("other", "DNS:other.test");
   EXPECT_THROW((void)tls_context::server(site.path(), other.key_path()), std::system_error);
   EXPECT_THROW(client.trust("/none.pem"), std::system_error);
