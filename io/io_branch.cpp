@@ -21,10 +21,10 @@ bool io_wait::try_once() noexcept {
   last = full;
   unfair = false;
   if (!claim()) return true;
-  io_step const step = attempt();
+  io_step const outcome = attempt();
   give_up();
-  unfair = step == io_step::unfair;
-  return step == io_step::done;
+  unfair = outcome == io_step::unfair;
+  return outcome == io_step::done;
 }
 
 bool io_wait::enlist(scheduler& of) noexcept {

@@ -59,6 +59,7 @@
 // What no switch can make good.
 #if !defined(__cpp_impl_coroutine)
 #error "skua needs C++20 coroutines: compile with -std=c++20 or later."
+#include <skua/needs_cpp20>   // is not there: ends the compilation, which would print two thousand lines about C++20's words
 #endif
 #if !defined(__cpp_exceptions)
 #error "skua carries exceptions from task to task: compile without -fno-exceptions."

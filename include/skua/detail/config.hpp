@@ -73,7 +73,7 @@ namespace skua::detail {
 } // namespace skua::detail
 
 #define SKUA_CHECK(condition, what) \
-  (__builtin_expect(static_cast<bool>(condition), 1) ? void() : ::skua::detail::check_failed(what, __FILE__, __LINE__))
+  (__builtin_expect(!!(condition), 1) ? void() : ::skua::detail::check_failed(what, __FILE__, __LINE__))
 #if SKUA_ACCOUNTING || !defined(NDEBUG)
 #define SKUA_DCHECK(condition, what) SKUA_CHECK(condition, what)
 #else
