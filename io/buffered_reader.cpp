@@ -101,6 +101,7 @@ task<std::size_t> buffered_reader::read_some(mutable_buffer to) {
 }
 
 task<> buffered_reader::read_exactly(mutable_buffer to) {
+  co_await this_task::checkpoint();
   std::size_t const n = take_into(to);
   try {
     co_await of_->read_exactly(stream_, to.subspan(n));

@@ -180,6 +180,7 @@ TEST_F(BufferedReader, a_stop_that_came_before_is_seen_first) {
     co_await stopped_before([&]() -> task<> { (void)co_await reader.read_until("\n"); });
     std::array<std::byte, 1> one{};
     co_await stopped_before([&]() -> task<> { (void)co_await reader.read_some(one); });
+    co_await stopped_before([&]() -> task<> { co_await reader.read_exactly(one); });
     EXPECT_EQ(read, 0);
     EXPECT_EQ(reader.buffered(), "2\n3\n");
   });
