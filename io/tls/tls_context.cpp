@@ -31,16 +31,31 @@ std::error_category const& tls_category() noexcept {
 
 namespace detail {
 
+void forget_tls_errors() noexcept { ERR_clear_error(); }
 std::error_code take_tls_error() noexcept {
   unsigned long const first = ERR_get_error();
   ERR_clear_error();
-  if (ERR_SYSTEM_ERROR(first)) return {ERR_GET_REASON(first), std::system_category()};   // an errno, for which OpenSSL has no text
+  if (ERR_SYSTEM_ERROR(first)) return {ERR_GET_REASON(first), std::system_category()};
   return {static_cast<int>(first), tls_category()};
 }
-void fail_tls(std::string const& what) { throw std::system_error(take_tls_error(), what); }
+void fail_tls(std::string const& what) {
+  std::error_code const e = take_tls_error();
+  throw std::system_error(e ? e : std::make_error_code(std::errc::protocol_error), what);
+}
+
+namespace {
+
+// The password of a key that is encrypted. OpenSSL would ask for it at the terminal, and the program would stand still.
+int no_password(char*, int, int, void* asked) {
+  if (asked != nullptr) *static_cast<bool*>(asked) = true;
+  return -1;
+}
+
+} // namespace
 
 tls_settings::tls_settings(SSL_METHOD const* method) : context(SSL_CTX_new(method)) {
   if (context == nullptr) fail_tls("skua: tls_context");
+  SSL_CTX_set_default_passwd_cb(context.get(), no_password);
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);   // so that writing never has to read
   SSL_CTX_set_session_id_context(context.get(), session_context, sizeof session_context - 1);
@@ -60,8 +75,13 @@ int choose_protocol(SSL*, unsigned char const** chosen, unsigned char* size, uns
 }
 
 void use_files(SSL_CTX* c, std::string const& chain, std::string const& key) {
+  forget_tls_errors();
   if (SSL_CTX_use_certificate_chain_file(c, chain.c_str()) != 1) fail_tls("skua: certificate " + chain);
-  if (SSL_CTX_use_PrivateKey_file(c, key.c_str(), SSL_FILETYPE_PEM) != 1) fail_tls("skua: private key " + key);
+  bool encrypted = false;
+  SSL_CTX_set_default_passwd_cb_userdata(c, &encrypted);
+  bool const good = SSL_CTX_use_PrivateKey_file(c, key.c_str(), SSL_FILETYPE_PEM) == 1;
+  SSL_CTX_set_default_passwd_cb_userdata(c, nullptr);
+  if (!good) fail_tls("skua: private key " + key + (encrypted ? ", which is encrypted" : ""));
 }
 
 } // namespace
@@ -82,6 +102,7 @@ tls_context tls_context::server(std::string const& chain_file, std::string const
 }
 
 void tls_context::trust(std::string const& file) {
+  detail::forget_tls_errors();
   if (SSL_CTX_load_verify_file(settings_->context.get(), file.c_str()) != 1) detail::fail_tls("skua: authorities " + file);
 }
 void tls_context::trust_only(std::string const& file) {

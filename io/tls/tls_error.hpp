@@ -7,8 +7,10 @@
 
 namespace skua::detail {
 
-// The first one; the queue is empty then. 0: OpenSSL gives none.
+// Others may have left some there: before OpenSSL is called.
+void forget_tls_errors() noexcept;
+// The first one; the queue is empty then. Of the operating system (a file that is not there): its own number. None, if OpenSSL gives none.
 std::error_code take_tls_error() noexcept;
-[[noreturn]] void fail_tls(std::string const& what);   // with that one
+[[noreturn]] void fail_tls(std::string const& what);   // with that one, or protocol_error
 
 } // namespace skua::detail

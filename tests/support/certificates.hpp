@@ -3,7 +3,7 @@
 #pragma once
 #include <cstdio>
 #include <cstdlib>
-#include <gtest/gtest.h>
+#include <filesystem>
 #include <memory>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -28,7 +28,7 @@ public:
   // `names` as "DNS:localhost,IP:127.0.0.1"; "": an authority. Signed by `by`; null: by itself.
   certificate(std::string const& file, std::string const& names, certificate const* by = nullptr, long seconds = 3600)
       : key_(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256")), x509_(X509_new()),
-        path_(testing::TempDir() + "skua_" + std::to_string(::getpid()) + '_' + file) {
+        path_((std::filesystem::temp_directory_path() / "skua_").string() + std::to_string(::getpid()) + '_' + file) {
     X509* const x = x509_.get();
     X509_set_version(x, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(x), std::rand());
@@ -47,6 +47,11 @@ public:
   ~certificate() {
     std::remove(path().c_str());
     std::remove(key_path().c_str());
+  }
+  // With a password.
+  void write_encrypted_key(std::string const& to) const {
+    auto const* const password = reinterpret_cast<unsigned char const*>("password");
+    write(to, [&](FILE* f) { PEM_write_PrivateKey(f, key_.get(), EVP_aes_128_cbc(), password, 8, nullptr, nullptr); });
   }
   std::string path() const { return path_ + ".pem"; }
   std::string key_path() const { return path_ + ".key"; }
