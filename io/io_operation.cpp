@@ -76,7 +76,9 @@ std::coroutine_handle<> io_operation::start(std::coroutine_handle<> h, bool trie
   owner = tl.owner;
   waits_in = descriptors_of(*owner);
   if (!claimed && !claim()) return h;
-  if (tl.op_budget == 0) return yield();
+  // Not tried: await_ready() has not spent anything either, as a stop is under way somewhere. Two tasks that never wait would keep the workers, and with them
+  // whoever is to be stopped, so that it went on for ever.
+  if (tried ? tl.op_budget == 0 : !spend_budget()) return yield();
   return run(!tried);
 }
 
@@ -103,9 +105,7 @@ std::coroutine_handle<> io_operation::yield() noexcept {
   if (!tl.queue.try_reserve(1)) return run(true);   // no memory: fairness gives way
   yielded = true;
   tl.queue.push_reserved(item_of(*this, kind::woken));
-  if (tl.run_budget == 0) return std::noop_coroutine();
-  --tl.run_budget;
-  return next_or_loop(tl.queue.take_oldest());
+  return let_others_run();
 }
 
 // Completed by an event, by close() or by a stop, or back from yield().

@@ -55,12 +55,19 @@ void wake_many(waiter_ring& taken) noexcept {
     wake_elsewhere(taken);
 }
 
-// A full budget of operations counts as several of the items that may follow each other without the loop: timers and injected work are not late.
 std::coroutine_handle<> yield_completed(operation& op) noexcept {
+  if (!tl.queue.try_reserve(1)) {   // no memory: fairness gives way
+    tl.op_budget = tuning::operation_budget;
+    return handle_of(op.frame);
+  }
+  tl.queue.push_reserved(item_of(op, kind::woken));   // from here on it may run elsewhere
+  return let_others_run();
+}
+
+// A full budget of operations counts as several of the items that may follow each other without the loop: timers and injected work are not late.
+std::coroutine_handle<> let_others_run() noexcept {
   constexpr std::uint32_t items = 8;   // a guess: about a thousand operations between two turns of the loop
   tl.op_budget = tuning::operation_budget;
-  if (!tl.queue.try_reserve(1)) return handle_of(op.frame);   // no memory: fairness gives way
-  tl.queue.push_reserved(item_of(op, kind::woken));           // from here on it may run elsewhere
   tl.run_budget -= std::min(tl.run_budget, items);
   if (tl.run_budget == 0) return std::noop_coroutine();
   if (item const x = tl.queue.lifo.take()) return next_or_loop(x);   // no other turn looks into it while a task yields again and again

@@ -6,10 +6,13 @@
 #include "skua/readiness.hpp"
 #include "skua/runtime.hpp"
 #include "skua/select.hpp"
+#include "skua/shield.hpp"
 #include "skua/spawn.hpp"
 #include "skua/task_group.hpp"
 #include "skua/this_task.hpp"
+#include "skua/udp.hpp"
 #include "tests/support/leak_check.hpp"
+#include <functional>
 #include <gtest/gtest.h>
 #include <memory>
 #include <sys/eventfd.h>
@@ -138,6 +141,34 @@ TEST_F(Fairness, of_a_descriptor_that_is_always_ready__D11) {
     EXPECT_LT(co_await rounds_until_another_ran([fd](int) -> task<> { co_await skua::writable(fd); }), many);
     ::close(fd);
   });
+}
+
+// The other one waits for its turn in the LIFO slot.
+TEST_F(Fairness, of_sockets_that_are_always_ready__D11) {
+  run([]() -> task<> {
+    auto socket = skua::udp_socket::bind(skua::endpoint::loopback(0));
+    auto const to = socket.local_endpoint();
+    EXPECT_LT(co_await rounds_until_another_ran([&](int) { return socket.send_to("x", to); }), many);
+  });
+}
+
+// While a stop is under way anywhere, operations do not end in await_ready(): they must be counted all the same.
+TEST_F(Fairness, of_sockets_while_a_stop_is_under_way__D11) {
+  skua::runtime rt({.workers = 1});
+  int const rounds = rt.block_on([]() -> task<int> {
+    skua::event go_on;
+    auto const takes_its_time = [](skua::event& e) -> task<> { co_await skua::shield(e.wait()); };
+    auto stopping = skua::spawn(takes_its_time, std::ref(go_on));
+    co_await skua::this_task::yield();
+    stopping.request_stop();
+    auto socket = skua::udp_socket::bind(skua::endpoint::loopback(0));
+    auto const to = socket.local_endpoint();
+    int const n = co_await rounds_until_another_ran([&](int) { return socket.send_to("x", to); });
+    go_on.set();
+    co_await skua::stopped_as_optional(stopping);
+    co_return n;
+  });
+  EXPECT_LT(rounds, many);
 }
 
 } // namespace

@@ -144,6 +144,8 @@ SKUA_INLINE bool spend_budget() noexcept {
 // The operation has completed without waiting, and its result may be held over a yield. Goes on at once, or, if the budget is spent, behind everything
 // else in the queue. It is not armed meanwhile: a stop finds the branch running, and its next suspension point sees it.
 SKUA_COLD std::coroutine_handle<> yield_completed(operation& op) noexcept;   // scheduler/wait_queue.cpp
+// The running branch has queued itself behind everything else, as its budget is spent: what runs meanwhile. (The same file.)
+SKUA_COLD std::coroutine_handle<> let_others_run() noexcept;
 SKUA_INLINE std::coroutine_handle<> go_on_fairly(operation& op) noexcept {
   if (spend_budget()) [[likely]] return handle_of(op.frame);
   return yield_completed(op);
