@@ -226,6 +226,7 @@ task<> tls_stream::shutdown_write() {
   }
   auto const turn = co_await s.sending.lock();   // a reader who answers would be a writer
   co_await detail::send_all(s);
+  if (s.half_closed) co_return;   // the kernel may refuse it a second time: the peer has ended, too
   s.socket.shutdown_write();
   s.half_closed = true;
 }

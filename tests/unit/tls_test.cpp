@@ -232,6 +232,19 @@ TEST_F(Tls, shutdown_read_is_an_end_that_the_peer_need_not_say) {
   });
 }
 
+TEST_F(Tls, the_end_may_be_said_again_when_both_sides_have_ended) {
+  run([this]() -> task<> {
+    auto pair = co_await skua_test::connect_pair();
+    auto [c, s] = co_await skua::when_all(tls_stream::client(client, std::move(pair.client), "site.test"), tls_stream::server(server, std::move(pair.server)));
+    co_await c.shutdown_write();
+    EXPECT_EQ(co_await read_all(s), "");
+    co_await s.shutdown_write();
+    EXPECT_EQ(co_await read_all(c), "");
+    co_await c.shutdown_write();
+    co_await s.shutdown_write();
+  });
+}
+
 // Each side sends much before it reads: neither waits for the other to have read.
 TEST_F(Tls, much_goes_both_ways_at_once) {
   run([this]() -> task<> {
