@@ -95,7 +95,12 @@ task<> keep_connections(server& s, serve_limits limits) {
     s.is_open.set();
     co_await s.has_closed.wait();
     s.list.drain();
-    while (s.list.tell_some()) co_await this_task::yield();
+    while (s.list.tell_some()) {
+      try {
+        co_await this_task::yield();
+      } catch (std::bad_alloc const&) {   // the queue is full: fairness gives way
+      }
+    }
     try {
       co_await timeout(limits.grace, when_any(connections.join(), shut_down.wait()));
     } catch (timeout_error const&) {

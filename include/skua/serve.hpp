@@ -11,12 +11,14 @@
 #include "event.hpp"
 #include "task.hpp"
 #include "task_group.hpp"
+#include "this_task.hpp"
 #include "time.hpp"
 #include "when_all.hpp"
 #include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <functional>
+#include <new>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -54,7 +56,7 @@ struct server {
 
   explicit server(std::source_location s) noexcept : site(s) {}
   template <class Call, class Stream>
-  bool spawn(Call&& call, Stream&& s);   // false: it could not, and has said so
+  bool spawn(Call&& call, Stream&& s);   // false: there was no memory for it, and that was reported
 };
 
 [[noreturn]] SKUA_COLD void refuse_to_serve_none();
@@ -97,11 +99,13 @@ template <class Call, class Stream>
 bool server::spawn(Call&& call, Stream&& s) {
   try {
     connections->spawn_at(site, std::forward<Call>(call), std::forward<Stream>(s));
-    return true;
-  } catch (...) {
+  } catch (std::bad_alloc const&) {
     report_refused_connection();
     return false;
+  } catch (...) {   // of a handler that is no coroutine
+    report_refused_connection();
   }
+  return true;
 }
 
 template <class Listener, class Handler>
@@ -115,11 +119,18 @@ task<> accept_connections(server_with<Handler>& s, Listener& listener) {
     }
   } const at_end{s, listener};
   co_await s.is_open.wait();
+  co_await this_task::yield();   // having suspended once, it needs no memory to wait (S26): from here on a lack of it ends nothing
   for (;;) {
     co_await s.connections->room();
-    auto stream = co_await listener.accept();
+    bool enough_memory = false;
+    try {
+      auto stream = co_await listener.accept();
+      enough_memory = s.spawn(connection_call<Handler>(s), std::move(stream));
+    } catch (std::bad_alloc const&) {   // of accept()
+      report_refused_connection();
+    }
     // Without memory the next one would fare no better: accept() waits for as long when the kernel has none.
-    if (!s.spawn(connection_call<Handler>(s), std::move(stream))) co_await sleep_for(std::chrono::milliseconds(10));
+    if (!enough_memory) co_await sleep_for(std::chrono::milliseconds(10));
   }
 }
 
@@ -137,8 +148,9 @@ task<> accept_connections(server_with<Handler>& s, Listener& listener) {
 // longer than `grace` are stopped; a runtime that shuts down (its main task has ended, or a second signal of run_until_signal has come) ends that period. All
 // this holds up the task that awaits serve(), also behind a timeout.
 // Errors: what a handler throws goes to the failure handler (S23), and neither ends the server nor touches the others: catch what is the day's work, such as
-// the transfer_error of a client that is gone. A connection for which there is no memory is closed, and the failure handler hears of it. Thrown, when
-// all connections have ended: what accept() throws; usage_error for a limit of 0; bad_alloc before it has begun.
+// the transfer_error of a client that is gone. A connection for which there is no memory is closed, and the failure handler hears of it; without memory for
+// its timer there is no grace period. Thrown, when all connections have ended: what accept() throws; usage_error for a limit of 0; bad_alloc before it has
+// begun.
 // Lifetime: listener and handler live in the task that is returned, and so outlive the connections: the handler may be a lambda with captures.
 //
 //     auto listener = skua::tcp_listener::bind(skua::endpoint::any(8080));

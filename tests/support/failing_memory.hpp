@@ -87,12 +87,12 @@ task<> yields(int n) {
   value const mine(0);
   for (int i = 0; i < n; ++i) co_await skua::this_task::yield();
 }
-task<value> value_after(int n, int v) {
+[[maybe_unused]] task<value> value_after(int n, int v) {
   value const mine(0);
   co_await yields(n);
   co_return value(v);
 }
-task<> never() {
+[[maybe_unused]] task<> never() {
   value const mine(0);
   co_await skua::sleep_for(24h);
 }
