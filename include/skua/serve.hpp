@@ -81,8 +81,9 @@ public:
   explicit connection_call(server_with<Handler>& s) noexcept : server_(s) {}
   connection_call(connection_call&& o) noexcept : server_(o.server_) {}   // before it is called
   ~connection_call() { server_.list.unlist(entry_); }
+  // `s` lies in the task's block, so a handler may take it by reference as well.
   template <class Stream>
-  task<> operator()(Stream s) {
+  task<> operator()(Stream&& s) {
     server_.list.enlist(entry_, s.handle());
     if constexpr (asks_server<Handler, Stream>)
       return std::invoke(server_.handler, std::move(s), server_.view);

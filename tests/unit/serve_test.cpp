@@ -87,6 +87,37 @@ TEST_F(Serve, over_unix_sockets_with_a_handler_that_has_captures) {
   });
 }
 
+// It lies with the task then.
+TEST_F(Serve, handlers_that_take_their_stream_by_reference) {
+  run([]() -> task<> {
+    auto listener = listen();
+    auto const at = listener.local_endpoint();
+    auto server = skua::spawn(skua::serve(std::move(listener), [](tcp_stream&& s) -> task<> {
+      std::array<std::byte, 64> b;
+      while (std::size_t const n = co_await s.read_some(b)) co_await s.write_all(skua::const_buffer(b).first(n));
+    }));
+    auto client = co_await tcp_stream::connect(at);
+    co_await ask(client, "one");
+    co_await ask(client, "two");
+    co_await stopped(server);
+    EXPECT_EQ(co_await read_all(client), "");
+  });
+}
+
+TEST_F(Serve, any_grace_period_and_no_limit) {
+  run([]() -> task<> {
+    for (auto const grace : {std::chrono::nanoseconds::min(), std::chrono::nanoseconds(0), std::chrono::nanoseconds::max()}) {
+      auto listener = listen();
+      auto const at = listener.local_endpoint();
+      auto server = skua::spawn(skua::serve(std::move(listener), echo, {.max_connections = ~std::size_t{0}, .grace = grace}));
+      auto client = co_await tcp_stream::connect(at);
+      co_await ask(client, "x");
+      co_await stopped(server);
+      EXPECT_EQ(co_await read_all(client), "");
+    }
+  });
+}
+
 // What has arrived is answered, though the handler was busy when the stop came, and moved its stream away; what comes later is not heard.
 TEST_F(Serve, drains_its_connections_when_it_is_stopped) {
   run([]() -> task<> {
