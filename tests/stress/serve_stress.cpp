@@ -156,18 +156,20 @@ task<> serve_and_stop(auto listener, auto connect, std::uint64_t seed) {
   scene at{seed, r.one_in(2) ? 1 + r.below(4) : std::size_t{1000}, r.one_in(2)};
   skua::serve_limits const limits{.max_connections = at.limit, .grace = at.patient ? std::chrono::nanoseconds(1h) : std::chrono::microseconds(r.below(2000))};
   auto const handler = [&at](Stream s, skua::serving const& server) { return handle(std::move(s), server, at); };
-  auto const server_task = [&](bool timed) -> task<> {
+  bool const timed = r.one_in(3);
+  auto const time = std::chrono::microseconds(r.below(3000));   // here: what draws behind the spawn is another task
+  auto const server_task = [&]() -> task<> {
     auto serving = skua::serve(std::move(listener), handler, limits);
     if (!timed) {
       co_await std::move(serving);
       co_return;
     }
     try {
-      co_await skua::timeout(std::chrono::microseconds(r.below(3000)), std::move(serving));
+      co_await skua::timeout(time, std::move(serving));
     } catch (skua::timeout_error const&) {
     }
   };
-  auto server = skua::spawn(server_task, r.one_in(3));
+  auto server = skua::spawn(server_task);
   std::vector<skua::join_handle<>> clients;
   for (unsigned n = r.below(12); n != 0; --n) clients.push_back(skua::spawn([](auto c, std::uint64_t s) { return client<Stream>(c, s); }, connect, r.next()));
   co_await pause(r);
