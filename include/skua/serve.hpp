@@ -144,10 +144,10 @@ task<> accept_connections(server_with<Handler>& s, Listener& listener) {
 // When the limit of connections is reached, the next one is accepted when one has ended.
 //
 // Thread safety: on workers only.
-// Stop: the server ends in order. It closes the listener. Every connection is shut for reading (stream_socket::shutdown_read): its handler gets what has
-// arrived already, then the end of the stream, as if the client had closed, and answers what it has. When all have ended, so does serve(). Those that take
-// longer than `grace` are stopped; a runtime that shuts down (its main task has ended, or a second signal of run_until_signal has come) ends that period. All
-// this holds up the task that awaits serve(), also behind a timeout.
+// Stop: the server ends in order. It closes the listener: clients that it has not accepted yet are reset. Every connection is shut for reading
+// (stream_socket::shutdown_read): its handler gets what has arrived already, then the end of the stream, as if the client had closed, and answers what it
+// has. When all have ended, so does serve(). Those that take longer than `grace` are stopped; a runtime that shuts down (its main task has ended, or a
+// second signal of run_until_signal has come) ends that period. All this holds up the task that awaits serve(), also behind a timeout.
 // Errors: what a handler throws goes to the failure handler (S23), and neither ends the server nor touches the others: catch what is the day's work, such as
 // the transfer_error of a client that is gone. A connection for which there is no memory is closed, and the failure handler hears of it; without memory for
 // its timer there is no grace period. Thrown, when all connections have ended: what accept() throws; usage_error for a limit of 0; bad_alloc before it has
