@@ -2,7 +2,9 @@
 #include "skua/detail/io_operation.hpp"
 #include "io/descriptor.hpp"
 #include "skua/detail/operation.hpp"
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <new>
 #include <utility>
 
@@ -105,6 +107,8 @@ std::coroutine_handle<> io_operation::yield() noexcept {
   if (!tl.queue.try_reserve(1)) return run(true);   // no memory: fairness gives way
   yielded = true;
   tl.queue.push_reserved(item_of(*this, kind::woken));
+  constexpr std::uint32_t more = 24;   // a budget of system calls takes far longer than one of locks: two of them, and the loop has its turn. A guess
+  tl.run_budget -= std::min(tl.run_budget, more);
   return let_others_run();
 }
 
