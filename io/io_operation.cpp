@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "skua/detail/io_operation.hpp"
 #include "io/descriptor.hpp"
+#include "scheduler/tuning.hpp"
 #include "skua/detail/operation.hpp"
 #include <algorithm>
 #include <cerrno>
@@ -104,7 +105,10 @@ std::coroutine_handle<> io_operation::run(bool try_first) noexcept {
 
 // Others have their turn. The operation is not armed: a stop request finds the branch running, and is seen afterwards.
 std::coroutine_handle<> io_operation::yield() noexcept {
-  if (!tl.queue.try_reserve(1)) return run(true);   // no memory: fairness gives way
+  if (!tl.queue.try_reserve(1)) {   // no memory: fairness gives way, for another budget
+    tl.op_budget = tuning::operation_budget;
+    return run(true);
+  }
   yielded = true;
   tl.queue.push_reserved(item_of(*this, kind::woken));
   constexpr std::uint32_t more = 24;   // a budget of system calls takes far longer than one of locks: two of them, and the loop has its turn. A guess

@@ -53,6 +53,15 @@ task<> stopped(skua::join_handle<>& server) {
   server.request_stop();
   EXPECT_THROW(co_await server, skua::task_stopped);
 }
+// Says that it has begun, and when it was unwound.
+task<> never_ends(tcp_stream s, std::atomic<bool>& unwound) {
+  struct note {
+    std::atomic<bool>& b;
+    ~note() { b = true; }
+  } const n{unwound};
+  co_await s.write_all("x");
+  co_await skua::sleep_for(1h);
+}
 task<> until(auto condition) {
   while (!condition()) co_await skua::sleep_for(200us);
 }
@@ -160,14 +169,7 @@ TEST_F(Serve, drains_its_connections_when_it_is_stopped) {
 TEST_F(Serve, stops_who_takes_longer_than_the_grace_period) {
   run([]() -> task<> {
     std::atomic<bool> unwound = false;
-    auto const stubborn = [&](tcp_stream s) -> task<> {
-      struct note {
-        std::atomic<bool>& b;
-        ~note() { b = true; }
-      } const n{unwound};
-      co_await s.write_all("x");
-      co_await skua::sleep_for(1h);
-    };
+    auto const stubborn = [&](tcp_stream s) { return never_ends(std::move(s), unwound); };
     auto listener = listen();
     auto const at = listener.local_endpoint();
     auto server = skua::spawn(skua::serve(std::move(listener), stubborn, {.grace = 5ms}));
@@ -337,14 +339,7 @@ TEST_F(Serve, the_end_of_the_runtime_ends_the_grace_period) {
   run([&]() -> task<> {
     auto listener = listen();
     auto const at = listener.local_endpoint();
-    auto stubborn = [&](tcp_stream s) -> task<> {
-      struct note {
-        std::atomic<bool>& b;
-        ~note() { b = true; }
-      } const n{unwound};
-      co_await s.write_all("x");
-      co_await skua::sleep_for(1h);
-    };
+    auto const stubborn = [&](tcp_stream s) { return never_ends(std::move(s), unwound); };
     skua::spawn_detached(skua::serve(std::move(listener), stubborn, {.grace = 1h}));
     auto client = co_await tcp_stream::connect(at);
     std::array<std::byte, 1> x;
