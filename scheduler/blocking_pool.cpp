@@ -21,9 +21,7 @@ void note_owner(blocking_job& job) noexcept {
   task_header const* const t = current_task();
   if (t == nullptr) return;
   job.task_id = t->id;
-  job.spawned_at = t->site;
-  job.context = t->context;
-  if (job.context != nullptr) job.context->references.fetch_add(1, std::memory_order_relaxed);   // relaxed: the task has one
+  job.label = retain(t->label);
 }
 
 } // namespace
@@ -75,7 +73,7 @@ bool blocking_pool::withdraw(blocking_job& job) noexcept {
     queue_.remove(job);
     job.queued = false;
   }
-  release_context(std::exchange(job.context, nullptr));
+  release(std::exchange(job.label, {}));
   count_down();
   return true;
 }
@@ -143,7 +141,7 @@ void blocking_pool::run(blocking_job& job) noexcept {
     ++coming_;   // before anybody hears of the end
     running_.remove(job);
   }
-  release_context(std::exchange(job.context, nullptr));
+  release(std::exchange(job.label, {}));
   job.finish(job);   // the job is gone
   count_down();
 }
@@ -182,7 +180,7 @@ std::vector<running_work> blocking_pool::running() {
   std::lock_guard lock(mutex_);
   auto const now = steady_ns();
   for (blocking_job const* j = running_.front(); j != nullptr; j = j->next)
-    all.push_back({j->task_id, j->context != nullptr ? j->context->name : "", j->spawned_at,
+    all.push_back({j->task_id, j->label.name(), j->label.site(),
                    std::chrono::nanoseconds(now - static_cast<std::int64_t>(j->began_ns)), j->abandoned.load(std::memory_order_relaxed)});
   return all;
 }

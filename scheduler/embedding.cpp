@@ -78,14 +78,13 @@ void free_task_block(task_header* h) noexcept {
   h->state.close();   // INV-TASK-1
   task_pool::wait_for_enumeration();                              // INV-TASK-3
   note_free(*h);
-  release_context(h->context);
+  release(h->label);
   if (!strays.empty()) [[unlikely]]
     if (strays.block_ended(*h)) return;
   release_block(h);
 }
 
-void init_header(task_header& h, std::uint32_t size, task_kind const& kind, task_context* context, std::uint16_t owner,
-                 std::source_location site) noexcept {
+void init_header(task_header& h, std::uint32_t size, task_kind const& kind, task_label label, std::uint16_t owner) noexcept {
   h.word_.store(0, std::memory_order_relaxed);
   h.branch = nullptr;
   h.outcome = task_header::value;
@@ -94,8 +93,7 @@ void init_header(task_header& h, std::uint32_t size, task_kind const& kind, task
   h.stop_count.store(task_header::not_counted, std::memory_order_relaxed);
   h.block_units = static_cast<std::uint16_t>((size + 31) / 32);
   h.kind = &kind;
-  h.context = context;
-  ::new (&h.site) std::source_location(site);
+  h.label = label;
   h.link = 0;
   if (tl.id_left == 0) [[unlikely]] refill_ids();
   --tl.id_left;

@@ -66,8 +66,7 @@ std::string describe(std::exception_ptr const& error) noexcept {
 
 failure to_failure(failure_report const& r) noexcept {
   if (r.task == nullptr) return failure{r.error, {}, {}, 0, r.kind};
-  return failure{r.error, r.task->context != nullptr ? std::string_view(r.task->context->name) : std::string_view(), r.task->site,
-                 r.task->id, r.kind};
+  return failure{r.error, r.task->name(), r.task->site(), r.task->id, r.kind};
 }
 
 void deliver_failure(options const& o, failure const& f) noexcept {

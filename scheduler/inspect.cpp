@@ -33,7 +33,7 @@ struct task_view {
 };
 
 task_view see(task_header const& h) noexcept {
-  task_view s{h.id, h.parent_id(), h.site, waits_for(h), h.stop_requested(), {}};
+  task_view s{h.id, h.parent_id(), h.site(), waits_for(h), h.stop_requested(), {}};
   char const* const name = h.name();
   for (std::size_t i = 0; i + 1 < s.name.size() && name[i] != 0; ++i) s.name[i] = name[i];
   return s;

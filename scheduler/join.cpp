@@ -268,7 +268,7 @@ namespace {
   std::fprintf(stderr,
                "skua: task %llu '%s' (spawned at %s:%u) ended on a thread that is no worker: something that it awaited, and that is not skua's, resumed it "
                "there. Await such things with skua::callback, or a skua::promise.\n",
-               static_cast<unsigned long long>(h.id), h.name(), h.site.file_name(), h.site.line());
+               static_cast<unsigned long long>(h.id), h.name(), h.site().file_name(), h.site().line());
   std::abort();
 }
 

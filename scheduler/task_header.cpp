@@ -105,21 +105,28 @@ void refill_ids() noexcept {
   tl.id_left = batch;
 }
 
-task_context* make_named_context(std::string_view name) {
+task_label make_named(std::string_view name, std::source_location site) {
   void* const p = ::operator new(sizeof(task_context) + name.size() + 1);
   char* const text = static_cast<char*>(p) + sizeof(task_context);
   std::memcpy(text, name.data(), name.size());
   text[name.size()] = 0;
   auto* c = ::new (p) task_context;
   c->name = text;
-  return c;
+  c->site = site;
+  return task_label(*c);
 }
 
-void release_context(task_context* c) noexcept {
-  // acq_rel: what others did with the context happens before it is freed.
-  if (c == nullptr || c->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  c->~task_context();
-  ::operator delete(c);
+task_label retain(task_label l) noexcept {
+  if (l.is_named()) l.context().references.fetch_add(1, std::memory_order_relaxed);   // relaxed: the caller has one
+  return l;
+}
+
+void release(task_label l) noexcept {
+  if (!l.is_named()) return;
+  task_context& c = l.context();
+  if (c.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;   // acq_rel: what others did with it happens before it is freed
+  c.~task_context();
+  ::operator delete(&c);
 }
 
 // ---------------------------------------------------------------------------------------------- failures nobody awaits
@@ -138,15 +145,15 @@ void dropped_while_awaited(task_header const& h) noexcept {
   std::fprintf(stderr,
                "skua: the handle of task %llu '%s' (spawned at %s:%u) was dropped while another task awaits it. A handle must live until the await of it has "
                "ended: let the task that awaits it own it.\n",
-               static_cast<unsigned long long>(h.id), h.name(), h.site.file_name(), h.site.line());
+               static_cast<unsigned long long>(h.id), h.name(), h.site().file_name(), h.site().line());
   std::abort();
 }
 
 void terminate_in_unwinding() noexcept {
   task_header const* const t = current_task();
   std::fprintf(stderr, "skua: a destructor threw while a stop unwound task %llu '%s' (spawned at %s:%u)\n",
-               t ? static_cast<unsigned long long>(t->id) : 0ull, t ? t->name() : "?", t ? t->site.file_name() : "?",
-               t ? t->site.line() : 0u);
+               t ? static_cast<unsigned long long>(t->id) : 0ull, t ? t->name() : "?", t ? t->site().file_name() : "?",
+               t ? t->site().line() : 0u);
   std::terminate();
 }
 

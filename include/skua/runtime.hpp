@@ -127,9 +127,9 @@ private:
   template <class F, class... Args>
   auto spawn_at(std::source_location site, F&& f, Args&&... args) {
     if constexpr (std::same_as<std::remove_cvref_t<F>, named>)
-      return start(detail::make_any_task({detail::index_of(*core_), detail::make_named_context(f.text), site}, std::forward<Args>(args)...));
+      return start(detail::make_any_task({detail::index_of(*core_), detail::make_named(f.text, site)}, std::forward<Args>(args)...));
     else
-      return start(detail::make_any_task({detail::index_of(*core_), nullptr, site}, std::forward<F>(f), std::forward<Args>(args)...));
+      return start(detail::make_any_task({detail::index_of(*core_), site}, std::forward<F>(f), std::forward<Args>(args)...));
   }
   template <class T>
   join_handle<T> start(detail::result_block<T>* b) {

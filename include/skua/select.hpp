@@ -341,6 +341,17 @@ template <detail::selectable A, class F>
 auto on(A&& op, F f) {
   return select_arm<typename detail::sync_branch<detail::selected<A>>::spec, F>({op.parts()}, std::move(f));
 }
+template <class T, class F>
+auto on(task<T> const&, F) {
+  static_assert(detail::never<T>, "on(task, f): a task is no branch of a select, which would have to begin it. Spawn it, and wait for its end: "
+                                  "auto h = spawn(..); select(on(h, f), ..); or use when_any, timeout");
+  return select_arm<detail::bare_branch<true>::spec, void (*)()>({}, nullptr);
+}
+template <class T, class F>
+auto on(join_handle<T>&&, F) {
+  static_assert(detail::never<T>, "on(handle, f): the handle stays yours, as it was if another branch wins. Give it a name, and pass that: on(h, f)");
+  return select_arm<detail::bare_branch<true>::spec, void (*)()>({}, nullptr);
+}
 template <class F>
 auto on(stopping_t, F f) {
   return select_arm<detail::bare_branch<true>::spec, F>({}, std::move(f));
@@ -361,6 +372,11 @@ template <class R, class... Rs>
 struct select_result {
   using type = std::conditional_t<all_same<R, Rs...>, R, std::variant<select_value<R>, select_value<Rs>...>>;
 };
+
+template <class X>
+inline constexpr bool is_arm = false;
+template <class Spec, class F>
+inline constexpr bool is_arm<select_arm<Spec, F>> = true;
 
 template <class... Arm>
 class [[nodiscard("select does nothing until it is awaited")]] select_awaiter {
@@ -457,9 +473,15 @@ private:
 // taken before (a task, a future, a oneshot), or somebody else awaits it, or the select was awaited before; bad_alloc at a branch's first suspension.
 // Lifetime: channel handles, join handles and futures, locks and what else is waited at must live until it has returned.
 template <class... Arm>
-  requires(sizeof...(Arm) > 0)
+  requires(sizeof...(Arm) > 0) && (detail::is_arm<Arm> && ...)
 detail::select_awaiter<Arm...> select(Arm... arms) {
   return detail::select_awaiter<Arm...>(std::move(arms)...);
+}
+template <class... X>
+  requires(!(detail::is_arm<std::remove_cvref_t<X>> && ...))
+std::suspend_never select(X&&...) {
+  static_assert(detail::never<X...>, "select(..) takes branches: select(on(channel.recv(), f), on(sleep_for(d), g))");
+  return {};
 }
 
 } // namespace skua

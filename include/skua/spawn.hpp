@@ -143,7 +143,13 @@ inline bool withdraw_join(operation& op) noexcept {
 template <class F, class... Args>
 concept spawn_callable = std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>;
 template <class F, class... Args>
-concept spawnable = spawn_callable<F, Args...> && is_task<task_of<F, Args...>>;
+concept makes_task = spawn_callable<F, Args...> && is_task<task_of<F, Args...>>;
+template <class... X>
+concept can_be_kept = (std::is_constructible_v<std::decay_t<X>, X> && ...);
+template <class F, class... Args>
+inline constexpr bool outlived = parameters_of<std::decay_t<F>>::template bind_temporaries<std::decay_t<Args>...>();
+template <class F, class... Args>
+concept spawnable = makes_task<F, Args...> && can_be_kept<F, Args...> && !outlived<F, Args...>;
 
 // What a task of f(args...) results in; says what is wrong if there can be none.
 template <class F, class... Args>
@@ -151,7 +157,12 @@ struct spawn_result {
   static_assert(spawn_callable<F, Args...>,
                 "spawn(f, args...): f cannot be called with these arguments. The task keeps copies of them and passes those on as rvalues: for a parameter "
                 "`T&` pass std::ref(x), and see to it that x outlives the task");
-  static_assert(!spawn_callable<F, Args...> || spawnable<F, Args...>,
+  static_assert(!makes_task<F, Args...> || can_be_kept<F, Args...>,
+                "spawn(f, args...): the task cannot keep a copy of f, or of one of the arguments. What can only be moved is handed over: std::move(x)");
+  static_assert(!makes_task<F, Args...> || !outlived<F, Args...>,
+                "spawn(f, args...): a parameter of f is a reference, and its argument has another type: it would refer to a temporary that is gone before the "
+                "task runs. Take that parameter by value, or give an argument of its type: std::string(\"text\")");
+  static_assert(!spawn_callable<F, Args...> || makes_task<F, Args...>,
                 "spawn(f, args...): f must return skua::task<T>, that is, be a coroutine; for a function that blocks use spawn_blocking");
   using type = void;
 };
@@ -190,8 +201,8 @@ join_handle<T> handle_for(result_block<T>* b) noexcept {
 }
 
 template <class F, class... Args>
-SKUA_INLINE auto spawn_here(task_context* context, std::source_location site, F&& f, Args&&... args) {
-  auto* b = make_any_task(task_origin{tl.owner_index, context, site}, std::forward<F>(f), std::forward<Args>(args)...);
+SKUA_INLINE auto spawn_here(task_label label, F&& f, Args&&... args) {
+  auto* b = make_any_task(task_origin{tl.owner_index, label}, std::forward<F>(f), std::forward<Args>(args)...);
   start_task(*b);
   return handle_for(b);
 }
@@ -200,9 +211,9 @@ template <class F, class... Args>
 SKUA_INLINE auto spawn_at(std::source_location site, F&& f, Args&&... args) {
   if (tl.words == nullptr) [[unlikely]] not_in_runtime("spawn");
   if constexpr (std::same_as<std::remove_cvref_t<F>, named>) {
-    return spawn_here(make_named_context(f.text), site, std::forward<Args>(args)...);
+    return spawn_here(make_named(f.text, site), std::forward<Args>(args)...);
   } else {
-    return spawn_here(nullptr, site, std::forward<F>(f), std::forward<Args>(args)...);
+    return spawn_here(site, std::forward<F>(f), std::forward<Args>(args)...);
   }
 }
 
@@ -224,6 +235,7 @@ struct detached_spawner {
 // Starts a task that runs concurrently with the caller, on any worker of the caller's runtime.
 //
 // The callable and its arguments are decay-copied into the task (D1) and live until it has ended: a coroutine lambda's captures are safe here.
+// Of an argument that f takes by value there is one copy, f's parameter; what f takes by reference is kept beside it.
 // References into the spawner's frame are for the scoped forms (when_all). One allocation, unless the frame is larger than 1.5 KiB.
 // spawn(task) takes a task that was made already; it needs a second allocation.
 //

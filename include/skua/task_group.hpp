@@ -171,23 +171,23 @@ private:
   auto spawn_at(std::source_location site, F&& f, Args&&... args) {
     state_.check_caller();
     if constexpr (std::same_as<std::remove_cvref_t<F>, named>) {
-      return spawn_in(detail::make_named_context(f.text), site, std::forward<Args>(args)...);
+      return spawn_in(detail::make_named(f.text, site), std::forward<Args>(args)...);
     } else {
-      return spawn_in(nullptr, site, std::forward<F>(f), std::forward<Args>(args)...);
+      return spawn_in(site, std::forward<F>(f), std::forward<Args>(args)...);
     }
   }
   template <class F, class... Args>
-  auto spawn_in(detail::task_context* context, std::source_location site, F&& f, Args&&... args) {
+  auto spawn_in(detail::task_label label, F&& f, Args&&... args) {
     if constexpr (detail::is_task<std::remove_cvref_t<F>>) {
       static_assert(sizeof...(Args) == 0, "spawn(task) takes no arguments: they are in the task's frame");
       static_assert(!std::is_lvalue_reference_v<F>, "spawn(task) takes the task over: spawn(std::move(t))");
-      return spawn_in(context, site, [t = std::move(f)]() mutable { return std::move(t); });
+      return spawn_in(label, [t = std::move(f)]() mutable { return std::move(t); });
     } else if constexpr (!detail::spawnable<F, Args...>) {
       return child_handle<typename detail::spawn_result<F, Args...>::type>();   // has been refused
     } else {
       using T = typename detail::spawn_result<F, Args...>::type;
       using call = detail::group_call<T, detail::bound_call<std::decay_t<F>, std::decay_t<Args>...>>;
-      auto* b = detail::make_task<T, call>(detail::task_origin{detail::tl.owner_index, context, site}, std::forward<F>(f), std::forward<Args>(args)...);
+      auto* b = detail::make_task<T, call>(detail::task_origin{detail::tl.owner_index, label}, std::forward<F>(f), std::forward<Args>(args)...);
       state_.adopt(b->call.member, *b);
       return child_handle<T>(static_cast<detail::result_block<T>*>(b));
     }

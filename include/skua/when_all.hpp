@@ -225,7 +225,7 @@ SKUA_INLINE detail::when_all_tuple<T...> when_all(task<T>... tasks) {
 
 //     std::vector<page> pages = co_await skua::when_all(std::move(fetches));           // std::vector<skua::task<page>>
 template <class T>
-detail::when_all_range<T> when_all(std::vector<task<T>> tasks) {
+detail::when_all_range<T> when_all(std::vector<task<T>>&& tasks) {
   return detail::when_all_range<T>(std::move(tasks));
 }
 
@@ -248,6 +248,11 @@ auto when_all(R&& range) {
   std::vector<std::ranges::range_value_t<R>> tasks;
   for (auto&& t : range) tasks.push_back(std::move(t));
   return when_all(std::move(tasks));
+}
+template <detail::lvalue_range_of_tasks R>
+auto when_all(R&&) {
+  static_assert(detail::never<R>, "when_all(range) takes the tasks over: when_all(std::move(range))");
+  return when_all(std::vector<std::ranges::range_value_t<R>>());
 }
 // Of other awaitables (handles, futures): as when_all() of the elements one by one, moved if the range is an rvalue, in place if it is not.
 template <std::ranges::input_range R>

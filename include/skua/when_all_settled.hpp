@@ -34,11 +34,16 @@ auto when_all_settled(SKUA_LIFETIMEBOUND A&&... a) {
   return detail::at_once([&] { return when_all_settled(detail::as_task(static_cast<A&&>(a))...); });
 }
 template <class T>
-auto when_all_settled(std::vector<task<T>> tasks) {
+auto when_all_settled(std::vector<task<T>>&& tasks) {
   std::vector<task<outcome<T>>> all;
   all.reserve(tasks.size());
   for (auto& t : tasks) all.push_back(detail::settled(std::move(t)));
   return when_all(std::move(all));
+}
+template <detail::lvalue_range_of_tasks R>
+auto when_all_settled(R&&) {
+  static_assert(detail::never<R>, "when_all_settled(range) takes the tasks over: when_all_settled(std::move(range))");
+  return when_all_settled(std::vector<std::ranges::range_value_t<R>>());
 }
 template <std::ranges::input_range R>
   requires detail::range_of_awaitables<R>

@@ -183,7 +183,7 @@ detail::when_any_tuple<T...> when_any(task<T>... tasks) {
 
 //     auto [index, value] = co_await skua::when_any(std::move(replicas));     // std::vector<skua::task<reply>>
 template <class T>
-detail::when_any_range<T> when_any(std::vector<task<T>> tasks) {
+detail::when_any_range<T> when_any(std::vector<task<T>>&& tasks) {
   return detail::when_any_range<T>(std::move(tasks));
 }
 
@@ -197,6 +197,11 @@ template <detail::awaitable... A>
   requires(detail::temporary_operation<A> || ...)
 auto when_any(SKUA_LIFETIMEBOUND A&&... a) {
   return detail::at_once([&] { return when_any(detail::as_task(static_cast<A&&>(a))...); });
+}
+template <detail::lvalue_range_of_tasks R>
+auto when_any(R&&) {
+  static_assert(detail::never<R>, "when_any(range) takes the tasks over: when_any(std::move(range))");
+  return when_any(std::vector<std::ranges::range_value_t<R>>());
 }
 template <std::ranges::input_range R>
   requires detail::range_of_awaitables<R>

@@ -98,6 +98,8 @@ using element_of = std::conditional_t<std::is_lvalue_reference_v<R> || std::rang
                                       std::ranges::range_value_t<R>>;
 template <class R>
 concept range_of_awaitables = std::ranges::input_range<R> && other_awaitable<element_of<R>>;
+template <class R>
+concept lvalue_range_of_tasks = std::is_lvalue_reference_v<R> && std::ranges::input_range<R> && task_object<std::ranges::range_value_t<R>>;   // a mistake
 
 template <range_of_awaitables R>
 auto as_tasks(R&& range) {

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A piece of work for the blocking pool, and the door from the headers to it. scheduler/blocking_pool.hpp has the protocol.
 #pragma once
+#include "task_label.hpp"
 #include <atomic>
 #include <cstdint>
-#include <source_location>
 
 namespace skua::detail {
 
 class scheduler;
 class blocking_pool;
-struct task_context;
 
 // Lies wherever its owner puts it, and stays there from submit_blocking() until finish() has begun or withdraw_blocking() has said true.
 struct blocking_job {
@@ -31,8 +30,7 @@ struct blocking_job {
   // For reports of what is still running; the pool's as well, but for `abandoned`. Whose work it is: the task may be gone by then (abandon()).
   std::atomic<bool> abandoned{false};   // relaxed: a hint. Set before the operation lets go of the job
   std::uint64_t task_id = 0;            // 0: no task's
-  task_context* context = nullptr;      // its name: one reference; null: none
-  std::source_location spawned_at;
+  task_label label;                     // one reference
   std::uint64_t began_ns = 0;           // by steady_clock
 };
 

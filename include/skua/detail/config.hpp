@@ -70,6 +70,10 @@ namespace skua::detail {
 // Prints file, line and text to stderr and aborts. Never returns.
 [[noreturn]] SKUA_COLD void check_failed(char const* what, char const* file, int line) noexcept;
 
+// For the static_assert of what is instantiated only by mistake.
+template <class...>
+inline constexpr bool never = false;
+
 } // namespace skua::detail
 
 #define SKUA_CHECK(condition, what) \

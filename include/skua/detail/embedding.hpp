@@ -4,7 +4,6 @@
 #include "task_header.hpp"
 #include <cstddef>
 #include <cstdint>
-#include <source_location>
 #include <utility>
 
 namespace skua::detail {
@@ -15,15 +14,13 @@ void* allocate_task_block(std::size_t size);
 void free_task_block(task_header* h) noexcept;
 
 // Everything but the promise; `state` last (release): from then on an enumerator takes the block for a task.
-// Takes over the reference to `context`, which may be null.
-void init_header(task_header& h, std::uint32_t size, task_kind const& kind, task_context* context, std::uint16_t owner,
-                 std::source_location site) noexcept;
+// Takes over the reference of `label`.
+void init_header(task_header& h, std::uint32_t size, task_kind const& kind, task_label label, std::uint16_t owner) noexcept;
 
 // Where a task is made for, and what is known of it.
 struct task_origin {
   std::uint16_t owner;
-  task_context* context = nullptr;
-  std::source_location site{};
+  task_label label;
 };
 
 // Frees a block whose task was never made.

@@ -109,9 +109,9 @@ struct group_call {
   Call call;
   template <class F, class... A>
   explicit group_call(F&& f, A&&... a) : call(std::forward<F>(f), std::forward<A>(a)...) {}
-  template <class G>
-  auto operator()(G const& f) {
-    return call(f);
+  template <class G, class... A>
+  auto operator()(G const& f, A&&... a) {
+    return call(f, std::forward<A>(a)...);
   }
 };
 

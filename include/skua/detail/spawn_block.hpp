@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The block of a spawned task: header, result, callable, arguments and (if it fits) the first frame, in one allocation (S16).
 //
-//     [task_header 80][result, unless void][callable][arguments] .. [frame]
+//     [task_header 72][result, unless void][callable][arguments] .. [frame]
+//
+// Arguments that the callable's parameters take over (parameters.hpp) are not kept beside those, nor is a pointer to a function. What is left is
+// kept until the task has ended, so that a reference to it is good (D1).
 //
 // The coroutine's frame is allocated inside the call of the callable, whose captures must be at their final place by then. So the block is
 // allocated first, with room for a frame as large as the last one that this spawn made (the first spawn of its kind uses two
@@ -14,6 +17,7 @@
 #pragma once
 #include "../task.hpp"
 #include "embedding.hpp"
+#include "parameters.hpp"
 #include "task_header.hpp"
 #include <atomic>
 #include <functional>
@@ -48,6 +52,7 @@ struct result_block<void> : task_header {
 };
 
 struct no_call {};
+struct no_arguments {};
 
 // A callable that is a plain function needs no place in the block: it is called once, before spawn() returns.
 template <class F>
@@ -64,28 +69,43 @@ struct kept_callable {
 // Callable and arguments, as spawn() keeps them.
 template <class F, class... Args>
 struct bound_call {
+  static constexpr bool keeps_arguments = !parameters_of<F>::template take_over<Args...>();
   [[no_unique_address]] std::conditional_t<keeps_callable<F>, kept_callable<F>, no_call> callable;
-  [[no_unique_address]] std::tuple<Args...> args;
+  [[no_unique_address]] std::conditional_t<keeps_arguments, std::tuple<Args...>, no_arguments> args;
+
+  // Both this and the call are given all of it; each takes its own part.
+  template <class G, class... A>
+  explicit bound_call(G&& f, A&&... a) : callable(keep(std::forward<G>(f))), args(keep_arguments(std::forward<A>(a)...)) {}
 
   template <class G, class... A>
-  explicit bound_call(G&& f, A&&... a) : callable(keep(std::forward<G>(f))), args(std::forward<A>(a)...) {}
-
-  // `f`: the callable again, for one that is not kept.
-  template <class G>
-  auto operator()(G const& f) {
-    if constexpr (keeps_callable<F>)
-      return std::apply([this](Args&... a) { return callable(std::move(a)...); }, args);
+  auto operator()(G const& f, A&&... a) {
+    if constexpr (keeps_arguments)
+      return std::apply([&](Args&... kept) { return invoke(f, std::move(kept)...); }, args);
     else
-      return std::apply([&f](Args&... a) { return std::invoke(f, std::move(a)...); }, args);
+      return invoke(f, std::forward<A>(a)...);
   }
 
 private:
+  template <class G, class... A>
+  auto invoke(G const& f, A&&... a) {
+    if constexpr (keeps_callable<F>)
+      return callable(std::forward<A>(a)...);
+    else
+      return std::invoke(f, std::forward<A>(a)...);
+  }
   template <class G>
   static decltype(auto) keep(G&& f) {
     if constexpr (keeps_callable<F>)
       return kept_callable<F>{std::forward<G>(f)};
     else
       return no_call{};
+  }
+  template <class... A>
+  static auto keep_arguments(A&&... a) {
+    if constexpr (keeps_arguments)
+      return std::tuple<Args...>(std::forward<A>(a)...);
+    else
+      return no_arguments{};
   }
 };
 
@@ -136,11 +156,11 @@ spawn_block<T, Call>* make_block(std::uint32_t room, task_origin const& origin) 
   try {
     p = allocate_task_block(size);
   } catch (...) {
-    release_context(origin.context);
+    release(origin.label);
     throw;
   }
   auto* b = static_cast<block*>(p);
-  init_header(*b, static_cast<std::uint32_t>(size), kind_of<T, Call>, origin.context, origin.owner, origin.site);
+  init_header(*b, static_cast<std::uint32_t>(size), kind_of<T, Call>, origin.label, origin.owner);
   return b;
 }
 
@@ -160,7 +180,7 @@ inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
-// Makes a task that is not queued yet. If it throws, the reference to origin.context is gone as well.
+// Makes a task that is not queued yet. If it throws, the reference of origin.label is gone as well.
 template <class T, class Call, class F, class... Args>
 spawn_block<T, Call>* make_task(task_origin const& origin, F&& f, Args&&... args) {
   using block = spawn_block<T, Call>;
@@ -178,7 +198,7 @@ spawn_block<T, Call>* make_task(task_origin const& origin, F&& f, Args&&... args
       }
     } call_guard{b};
     embedding place(*b, reinterpret_cast<char*>(static_cast<task_header*>(b)) + frame_offset<block>, room);
-    frame = b->call(f).release_checked();   // NOLINT(bugprone-use-after-move): what call did not keep is a pointer
+    frame = b->call(f, std::forward<Args>(args)...).release_checked();   // NOLINT(bugprone-use-after-move): each is moved from in one of two places
     if (std::uint32_t const used = place.settle(frame); used > room) learned.store(used, std::memory_order_relaxed);
     call_guard.b = nullptr;
   }

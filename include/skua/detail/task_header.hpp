@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The header of a spawned task: its identity, its stop word, and who waits for its end. 80 bytes, at the front of the task's block.
+// The header of a spawned task: its identity, its stop word, and who waits for its end. 72 bytes, at the front of the task's block.
 //
 // `state` is one word, who waits for the end: task_state.hpp.
 //
@@ -13,19 +13,12 @@
 #pragma once
 #include "../stop_reason.hpp"
 #include "operation.hpp"
+#include "task_label.hpp"
 #include "task_state.hpp"
 #include <atomic>
 #include <cstdint>
-#include <source_location>
-#include <string_view>
 
 namespace skua::detail {
-
-// What only some tasks have. Shared by reference count.
-struct task_context {
-  char const* name = "";   // behind the context, in its block
-  std::atomic<std::uint32_t> references{1};
-};
 
 struct task_header;
 struct special_join;
@@ -38,7 +31,7 @@ struct task_kind {
   special_join* (*scope)(task_header*) noexcept = nullptr;   // the group that it belongs to, which it never outlives; null: none
 };
 
-struct alignas(16) task_header : branch_word {
+struct task_header : branch_word {   // aligned to 32, as its block
   enum stop_count_t : unsigned char { not_counted, counted, ended };   // who gives the request back to the attention word
   enum outcome_t : unsigned char { value, failed, stopped };
 
@@ -51,8 +44,7 @@ struct alignas(16) task_header : branch_word {
   std::atomic<std::uint16_t> owner_index{0};
   // ---- 32 bytes: what survives while the block is free ends here
   task_kind const* kind = nullptr;
-  task_context* context = nullptr;     // null: no name
-  std::source_location site;
+  task_label label;                    // one reference
   item link = 0;                       // in the injection queue, while it has not started; then operation_kind* of what its root branch
                                        // has waited for last, for inspection
   std::uint64_t id = 0;
@@ -63,12 +55,12 @@ struct alignas(16) task_header : branch_word {
     std::uint64_t const p = std::atomic_ref(const_cast<std::uint64_t&>(parent)).load(std::memory_order_relaxed);
     return p & has_stray ? 0 : p;
   }
-  char const* name() const noexcept { return context != nullptr ? context->name : ""; }
+  char const* name() const noexcept { return label.name(); }
+  std::source_location site() const noexcept { return label.site(); }
   promise_base* promise() const noexcept { return static_cast<promise_base*>(static_cast<void*>(branch)); }
 };
-static_assert(sizeof(task_header) == 80);
+static_assert(sizeof(task_header) == 72);
 
-struct task_header;
 // A coroutine that waits for a task's end.
 struct join_operation : operation {
   scheduler* owner = nullptr;   // where the joiner is to go on
@@ -112,9 +104,6 @@ task_header* current_task() noexcept;
 
 // Gives this thread another batch of task ids.
 SKUA_COLD void refill_ids() noexcept;
-// A context of its own for a named task: one reference. Throws bad_alloc.
-task_context* make_named_context(std::string_view name);
-void release_context(task_context* c) noexcept;   // null: nothing
 // A destructor threw during unwinding (S5).
 [[noreturn]] SKUA_COLD void terminate_in_unwinding() noexcept;
 

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a spawned task keeps of its callable and arguments, and for how long (D1).
+#include "skua/runtime.hpp"
+#include "skua/spawn.hpp"
+#include "skua/task_group.hpp"
+#include "tests/support/leak_check.hpp"
+#include "tests/support/values.hpp"
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace {
+
+using namespace skua_test;
+using skua::task;
+
+class SpawnArguments : public leak_check {
+protected:
+  skua::runtime rt{skua::options{.workers = 1, .backend = "virtual"}};
+};
+
+TEST_F(SpawnArguments, keeps_the_callable_its_captures_and_the_arguments_until_the_task_has_ended__D1) {
+  auto const witness = std::make_shared<int>(1);
+  auto body = [&]() -> task<> {
+    skua::join_handle<long> h;
+    {
+      std::string const text(100, 'x');
+      h = skua::spawn([w = witness, text](std::shared_ptr<int> const& second, std::string const& more) -> task<long> {
+        co_await skua::this_task::yield();
+        co_return static_cast<long>(text.size() + more.size()) + w.use_count() + second.use_count();
+      },
+                      witness, std::string(50, 'y'));
+    }
+    EXPECT_EQ(witness.use_count(), 3);
+    EXPECT_EQ(co_await h, 100 + 50 + 3 + 3);
+    EXPECT_EQ(witness.use_count(), 1);   // gone with the task's end, not with the handle
+  };
+  rt.block_on(body);
+}
+
+// Of an argument that a parameter takes over there is no second one beside it; what a parameter refers to is kept.
+task<int> count_owned(owned, int const& also) {
+  co_await skua::this_task::yield();
+  co_return owned::alive + also;
+}
+task<int> count_owned_by_reference(owned const&, owned) {
+  co_await skua::this_task::yield();
+  co_return owned::alive;
+}
+task<int> count_owned_alone(owned, unsigned long, int& sum) {
+  co_await skua::this_task::yield();
+  sum += owned::alive;
+  co_return owned::alive;
+}
+TEST_F(SpawnArguments, keeps_an_argument_once_if_a_parameter_takes_it_over) {
+  auto body = []() -> task<> {   // each handle by itself: the spawner's own temporaries are gone then
+    int sum = 0;
+    auto plain = skua::spawn(count_owned_alone, owned(1), 2, std::ref(sum));
+    EXPECT_EQ(co_await plain, 1);
+    auto named = skua::spawn(skua::named("named"), count_owned_alone, owned(1), 2, std::ref(sum));
+    EXPECT_EQ(co_await named, 1);
+    EXPECT_EQ(sum, 2);
+    auto lambda = skua::spawn([more = owned(0)](owned, unsigned long) -> task<int> {
+      co_await skua::this_task::yield();
+      co_return owned::alive;
+    },
+                              owned(1), 2);
+    EXPECT_EQ(co_await lambda, 2);   // with the capture
+    int const in_group = co_await skua::with_task_group([](skua::task_group& g) -> task<int> {
+      int ignored = 0;
+      auto child = g.spawn(count_owned_alone, owned(1), 2, std::ref(ignored));
+      co_return co_await child;
+    });
+    EXPECT_EQ(in_group, 1);
+  };
+  rt.block_on(body);
+  EXPECT_EQ(owned::alive, 0);
+}
+TEST_F(SpawnArguments, keeps_what_a_parameter_refers_to__D1) {
+  auto body = []() -> task<> {
+    auto one = skua::spawn(count_owned, owned(1), 40);
+    EXPECT_EQ(co_await one, 2 + 40);   // one reference among the parameters: all are kept
+    auto two = skua::spawn(count_owned_by_reference, owned(1), owned(2));
+    EXPECT_EQ(co_await two, 3);
+    auto copy = [](std::string_view text) -> task<std::string> {
+      co_await skua::this_task::yield();
+      co_return std::string(text);
+    };
+    std::string const text(100, 'x');
+    EXPECT_EQ(co_await skua::spawn(copy, text), text);
+    auto temporary = skua::spawn(copy, std::string(200, 'y'));
+    EXPECT_EQ(co_await temporary, std::string(200, 'y'));
+  };
+  rt.block_on(body);
+  EXPECT_EQ(owned::alive, 0);
+}
+
+TEST_F(SpawnArguments, takes_arguments_that_only_move_and_passes_references_by_wrapper) {
+  auto body = []() -> task<> {
+    int n = 1;
+    auto h = skua::spawn([](std::unique_ptr<int> p, std::reference_wrapper<int> r) -> task<int> {
+      r.get() = 5;
+      co_return *p;
+    },
+                         std::make_unique<int>(7), std::ref(n));
+    EXPECT_EQ(co_await h, 7);
+    EXPECT_EQ(n, 5);
+  };
+  rt.block_on(body);
+}
+
+struct adder {
+  int base;
+  task<int> add(int n) const { co_return base + n; }
+};
+task<int> sum_of(int a, int b, int c, int d, int e, int f) { co_return a + b + c + d + e + f; }
+TEST_F(SpawnArguments, takes_members_functions_of_many_arguments_and_tasks) {
+  auto body = []() -> task<> {
+    EXPECT_EQ(co_await skua::spawn(&adder::add, adder{3}, 4), 7);
+    EXPECT_EQ(co_await skua::spawn(sum_of, 1, 2, 3, 4, 5, 6), 21);
+    EXPECT_EQ(co_await skua::spawn(value_of(9)), 9);
+    auto t = value_of(10);
+    EXPECT_EQ(co_await skua::spawn(std::move(t)), 10);
+    EXPECT_FALSE(static_cast<bool>(t));
+  };
+  rt.block_on(body);
+}
+
+} // namespace
