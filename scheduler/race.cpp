@@ -4,6 +4,7 @@
 #include "skua/detail/join.hpp"
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 namespace skua::detail {
 
@@ -55,7 +56,7 @@ std::vector<std::exception_ptr> take_failures(join_base& j, void* const* outs, s
   std::sort(lost.begin(), lost.end(), std::less<>());
   for (std::size_t i = 0; i < n; ++i)
     if (std::binary_search(lost.begin(), lost.end(), outs[i], std::less<>()))
-      if (lost_slot& l = *static_cast<lost_slot*>(outs[i]); l.error) failures.push_back(std::move(l.error));
+      if (lost_slot& l = *static_cast<lost_slot*>(outs[i]); l.error) failures.push_back(std::exchange(l.error, nullptr));
   discard_lost(j);
   return failures;
 }

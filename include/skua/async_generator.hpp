@@ -124,7 +124,7 @@ public:
       return detail::handle_of(p.frame());
     }
     std::optional<T> await_resume() {
-      if (this->error) [[unlikely]] std::rethrow_exception(std::move(this->error));
+      if (this->error) [[unlikely]] std::rethrow_exception(std::exchange(this->error, nullptr));
       return std::exchange(this->value, std::nullopt);   // this may be kept, and awaited again
     }
 

@@ -93,9 +93,9 @@ public:
       h.taken = true;
       if (h.outcome == detail::task_header::failed) [[unlikely]] std::rethrow_exception(std::exchange(block_->error(), nullptr));
       if constexpr (std::is_reference_v<T>)
-        return static_cast<T>(*block_->slot.value.at);
+        return static_cast<T>(*block_->value().at);
       else if constexpr (!std::is_void_v<T>)
-        return std::move(block_->slot.value);
+        return std::move(block_->value());
     }
 
   private:

@@ -40,6 +40,8 @@ TEST_F(Spawn, gives_results_of_every_kind) {
     int& r = co_await skua::spawn([](int* p) -> task<int&> { co_return *p; }, &n);
     EXPECT_EQ(&r, &n);
     co_await skua::spawn([]() -> task<> { co_return; });
+    EXPECT_EQ(co_await skua::spawn([]() -> task<char> { co_return 'c'; }), 'c');
+    EXPECT_EQ(co_await skua::spawn([]() -> task<std::string> { co_return std::string(100, 's'); }), std::string(100, 's'));
     auto untaken = skua::spawn([]() -> task<owned> { co_return owned(4); });
     co_await until([&] { return untaken.done(); });
   };

@@ -6,9 +6,11 @@
 //   family       A task is one pointer. With trivial_abi, which only clang has, it travels in a register; without, in memory.
 //   frames       Under AddressSanitizer, and with SKUA_NO_FRAME_POOL, coroutine frames come from operator new, else from a pool: inline code on both sides.
 //                Under ThreadSanitizer the library must be, too, or each hand-over of a task inside it looks like a race.
+//   library      The C++ standard library: what a task throws, and much that both sides hold, is of its types.
 //   accounting   SKUA_ACCOUNTING counts every frame, in the same code.
 #pragma once
 #include "config.hpp"
+#include <version>
 
 #if __has_cpp_attribute(clang::trivial_abi)
 #define SKUA_ABI_FAMILY clang
@@ -21,6 +23,11 @@
 #define SKUA_ABI_FRAMES frames_that_ThreadSanitizer_sees
 #else
 #define SKUA_ABI_FRAMES frames_from_a_pool
+#endif
+#if defined(_LIBCPP_VERSION)
+#define SKUA_ABI_LIBRARY libcxx
+#else
+#define SKUA_ABI_LIBRARY libstdcxx
 #endif
 #if SKUA_ACCOUNTING
 #define SKUA_ABI_ACCOUNTING with_SKUA_ACCOUNTING
@@ -36,6 +43,9 @@ extern char const SKUA_ABI_FAMILY;
 namespace libskua_must_be_built_with_the_same_sanitizer_as_this_object {
 extern char const SKUA_ABI_FRAMES;
 }
+namespace libskua_must_be_built_with_the_same_standard_library_as_this_object {
+extern char const SKUA_ABI_LIBRARY;
+}
 namespace libskua_must_be_built_with_the_same_SKUA_ACCOUNTING_as_this_object {
 extern char const SKUA_ABI_ACCOUNTING;
 }
@@ -48,6 +58,7 @@ namespace skua::detail {
 [[gnu::used]] static char const* const needed_abi[] = {
     &link_error::libskua_must_be_built_by_the_same_compiler_family_as_this_object::SKUA_ABI_FAMILY,
     &link_error::libskua_must_be_built_with_the_same_sanitizer_as_this_object::SKUA_ABI_FRAMES,
+    &link_error::libskua_must_be_built_with_the_same_standard_library_as_this_object::SKUA_ABI_LIBRARY,
     &link_error::libskua_must_be_built_with_the_same_SKUA_ACCOUNTING_as_this_object::SKUA_ABI_ACCOUNTING};
 
 } // namespace skua::detail

@@ -139,7 +139,7 @@ void destroy_child(task_header* h) noexcept {
   } else if (h->outcome == task_header::value) {
     if constexpr (!std::is_void_v<T>) {
       using U = stored<T>;
-      b->slot.value.~U();
+      b->value().~U();
     }
   }
   free_task_block(h);

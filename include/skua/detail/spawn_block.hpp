@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The block of a spawned task: header, result, callable, arguments and (if it fits) the first frame, in one allocation (S16).
 //
-//     [task_header 72][result, unless void][callable][arguments] .. [frame]
+//     [task_header 72][result, if it is larger than a pointer][callable][arguments] .. [frame]
 //
 // Arguments that the callable's parameters take over (parameters.hpp) are not kept beside those, nor is a pointer to a function. What is left is
 // kept until the task has ended, so that a reference to it is good (D1).
@@ -21,7 +21,7 @@
 #include "task_header.hpp"
 #include <atomic>
 #include <functional>
-#include <source_location>
+#include <new>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -37,18 +37,26 @@ union root_slot {
   ~root_slot() {}
 };
 
+// A result of a pointer's size, none, or a failure fits into the header, in the place of `branch`, which nobody needs once the task has begun. (Not into
+// `link`, which inspection reads at any time.)
+template <class T>
+inline constexpr bool result_in_header = sizeof(root_slot<T>) <= sizeof(task_header::branch) && alignof(root_slot<T>) <= alignof(void*);
+
 template <class T>
 struct result_block : task_header {
-  root_slot<T> slot;
-  void* out() noexcept { return &slot; }
-  std::exception_ptr& error() noexcept { return slot.error; }
+  void* out() noexcept { return &slot_; }
+  std::exception_ptr& error() noexcept { return slot_.error; }
+  stored<T>& value() noexcept { return slot_.value; }
+
+private:
+  root_slot<T> slot_;
 };
-// A task<void> has no value, and its failure fits into the header: in the place of the root branch, which has ended then. (Not into `link`, which inspection
-// reads at any time.)
-template <>
-struct result_block<void> : task_header {
+template <class T>
+  requires result_in_header<T>
+struct result_block<T> : task_header {
   void* out() noexcept { return &branch; }
-  std::exception_ptr& error() noexcept { return *static_cast<std::exception_ptr*>(out()); }
+  std::exception_ptr& error() noexcept { return *std::launder(static_cast<std::exception_ptr*>(out())); }
+  stored<T>& value() noexcept { return *std::launder(static_cast<stored<T>*>(out())); }
 };
 
 struct no_call {};
@@ -126,7 +134,7 @@ void destroy_block(task_header* h) noexcept {
   } else if (h->outcome == task_header::value) {
     if constexpr (!std::is_void_v<T>) {
       using U = stored<T>;
-      b->slot.value.~U();
+      b->value().~U();
     }
   }
   free_task_block(h);
