@@ -27,7 +27,7 @@ void prepare_race(special_join& j, std::coroutine_handle<> parent, void* const* 
 
 std::coroutine_handle<> launch_race(void* const* frames, std::size_t n) noexcept {
   void* const first = frames[0];
-  for (std::size_t i = n; --i != 0;) tl.queue.push_reserved(reinterpret_cast<item>(&promise_at(frames[i])) | kind::branch);
+  tl.queue.push_reserved_each(n - 1, [&](std::size_t pushed) { return reinterpret_cast<item>(&promise_at(frames[n - 1 - pushed])) | kind::branch; });
   if (n > 1) notify_after_push();
   tl.current = &promise_at(first);
   return attention() && wanted_in_loop() ? detour(*tl.current) : handle_of(first);   // S21

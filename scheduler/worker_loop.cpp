@@ -70,7 +70,7 @@ item scheduler::pressed_turn(worker& w) noexcept {
 item scheduler::adopt(item const* items, std::size_t count) noexcept {
   if (count > 1) {
     if (tl.queue.try_reserve(static_cast<std::int64_t>(count - 1))) {
-      for (std::size_t i = count; --i != 0;) tl.queue.push_reserved(items[i]);   // the last one pushed is popped first
+      tl.queue.push_reserved_each(count - 1, [&](std::size_t pushed) { return items[count - 1 - pushed]; });   // the last one pushed is popped first
     } else {
       inject_items(items + 1, count - 1, false);
     }

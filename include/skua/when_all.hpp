@@ -49,6 +49,16 @@ inline std::coroutine_handle<> through_empty_fork(std::coroutine_handle<> parent
   return attention() && stopped_at_fork() ? unwind(parent.address()) : parent;
 }
 
+// One place for each branch. An array if it can be: then a place's address is computed, and not looked up.
+template <class... T>
+struct slots_of {
+  using type = std::tuple<branch_slot<T>...>;
+};
+template <class T, class... U>
+  requires(std::is_same_v<T, U> && ...)
+struct slots_of<T, U...> {
+  using type = std::array<branch_slot<T>, 1 + sizeof...(U)>;
+};
 template <class... T>
 class [[nodiscard("when_all does nothing until it is awaited")]] when_all_tuple : join_for<have_destructors<stored<T>...>> {
   static constexpr std::size_t size = sizeof...(T);
@@ -84,10 +94,15 @@ private:
   template <std::size_t... I>
   SKUA_INLINE std::coroutine_handle<> start(std::coroutine_handle<> h, std::index_sequence<I...>) {
     if constexpr (typed) this->discard = discard_values;
-    void* const outs[] = {&std::get<I>(slots_)...};   // a slot is a union: frame and value at the same address
-    return start_branches(
-        *this, initial_head<typed>, h.address(), size, [&](std::size_t i) { return *static_cast<void**>(outs[i]); },
-        [&](std::size_t i) { return outs[i]; });
+    if constexpr (requires { slots_[0]; }) {
+      return start_branches(
+          *this, initial_head<typed>, h.address(), size, [&](std::size_t i) { return slots_[i].frame; }, [&](std::size_t i) -> void* { return &slots_[i]; });
+    } else {
+      void* const outs[] = {&std::get<I>(slots_)...};   // a slot is a union: frame and value at the same address
+      return start_branches(
+          *this, initial_head<typed>, h.address(), size, [&](std::size_t i) { return *static_cast<void**>(outs[i]); },
+          [&](std::size_t i) { return outs[i]; });
+    }
   }
   SKUA_COLD std::coroutine_handle<> look_closer(std::coroutine_handle<> h) {
     tl.queue.reserve(size);
@@ -137,7 +152,7 @@ private:
   static void discard_values(join_base& j) noexcept {
     if constexpr (typed) discard_each(static_cast<when_all_tuple&>(j), indices{});
   }
-  std::tuple<branch_slot<stored<T>>...> slots_;
+  typename slots_of<stored<T>...>::type slots_;
 };
 
 // Any number of equal branches: the tasks' vector turns into the list of frames; results in a vector.

@@ -10,7 +10,7 @@ namespace {
 using skua::detail::item;
 using deque = skua::detail::work_deque<relacy_sync>;
 
-// + push, - pop, o take the oldest. What is left is popped when everybody has finished.
+// + push, = push two that were reserved, - pop, o take the oldest. What is left is popped when everybody has finished.
 constexpr char const* scripts[] = {
     "++--",       // the last item: two, then one, against two thieves
     "+-+-",       // an index is used again
@@ -19,6 +19,8 @@ constexpr char const* scripts[] = {
     "++o+--",     // wraps without growth
     "+++-o-",     // grows while thieves read the old ring
     "o+o-++++-",  // empty first; grows, maybe twice
+    "=-=-",       // two become visible at once, to thieves that have seen none
+    "+=-o-",      // the same with growth before
 };
 
 struct model : rl::test_suite<model, 3> {
@@ -33,10 +35,9 @@ struct model : rl::test_suite<model, 3> {
     script = rl::rand(static_cast<unsigned>(std::size(scripts)));
   }
 
-  void push() {
+  item make() {
     contents[pushed].make(static_cast<int>(pushed) + 100);
-    ++pushed;
-    queue->push(pushed);
+    return ++pushed;
   }
 
   bool take(item x) {
@@ -54,7 +55,11 @@ struct model : rl::test_suite<model, 3> {
       return;
     }
     for (char const* s = scripts[script]; *s != 0; ++s) {
-      if (*s == '+') push();
+      if (*s == '+') queue->push(make());
+      if (*s == '=') {
+        queue->reserve(2);
+        queue->push_reserved_each(2, [this](std::size_t) { return make(); });
+      }
       if (*s == '-') take(queue->pop());
       if (*s == 'o') take(queue->take_oldest());
     }

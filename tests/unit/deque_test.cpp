@@ -124,6 +124,19 @@ TEST_F(Deque, takes_what_it_has_reserved_without_memory) {
   for (item x = 101; x != 0; --x) EXPECT_EQ(queue.pop(), x);
 }
 
+TEST_F(Deque, takes_many_at_once_in_their_order) {
+  for (std::size_t const n : {0u, 1u, 2u, 15u, 16u, 17u, 100u}) {
+    queue_type many;
+    many.init(2);
+    many.push(1);
+    many.reserve(static_cast<std::int64_t>(n));
+    many.push_reserved_each(n, [](std::size_t i) { return item{i + 2}; });
+    for (item x = n + 1; x != 0; --x) EXPECT_EQ(many.pop(), x);
+    EXPECT_EQ(many.pop(), 0u);
+    many.release();
+  }
+}
+
 TEST_F(Deque, has_room_for_an_item_that_was_popped_just_now) {
   queue.init(2);
   no_memory = true;

@@ -86,7 +86,7 @@ TEST_F(TlsPeers, who_ends_a_handshake_is_an_error_that_says_so) {
 
 TEST_F(TlsPeers, what_has_failed_fails_again_and_tells_the_peer_why) {
   run([this]() -> task<> {
-    std::pair<std::string, std::string> const cases[] = {{"garbage garbage", OPENSSL_VERSION_NUMBER < 0x30600000 ? "wrong version number" : "bad record type"},
+    std::pair<std::string, std::string> const cases[] = {{"garbage garbage", OPENSSL_VERSION_NUMBER < 0x30200000 ? "wrong version number" : "bad record type"},
                                                          {"\x17\x03\x03\xff\xff"s + std::string(0x4200, 'x'), "packet length too long"},
                                                          {"\x17\x03\x03\0\x30"s + std::string(0x30, 'x'), "decryption failed or bad record mac"},
                                                          {"\x15\x03\x03\0\x02\x02\x28"s, "bad record type"}};

@@ -171,6 +171,18 @@ public:
     slots_[b & mask_].store(x, std::memory_order_relaxed);
     bottom_.store(b + 1, std::memory_order_release);
   }
+  // Owner. As push_reserved() of make(0), make(1) .. make(n - 1); thieves see them a few at a time.
+  template <class Make>
+  SKUA_INLINE void push_reserved_each(std::size_t n, Make make) noexcept {
+    std::int64_t b = bottom_.load(std::memory_order_relaxed);   // as in push()
+    typename deque_ring<Sync>::slot* const slots = slots_;
+    std::int64_t const mask = mask_;
+    for (std::size_t i = 0; i != n;) {
+      slots[b++ & mask].store(make(i), std::memory_order_relaxed);
+      if (++i % 16 == 0) bottom_.store(b, std::memory_order_release);   // of very many the first ones run meanwhile
+    }
+    bottom_.store(b, std::memory_order_release);   // as in push(), of all of them
+  }
 
   // Owner. The newest item; 0: there is none.
   SKUA_INLINE item pop() noexcept {

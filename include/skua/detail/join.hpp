@@ -152,12 +152,13 @@ SKUA_INLINE std::coroutine_handle<> start_branches(join_base& j, std::uintptr_t 
   j.lost = 0;
   j.count.start(static_cast<std::uint32_t>(n));
   std::uintptr_t const up = reinterpret_cast<std::uintptr_t>(&j) | tag::home;
-  for (std::size_t i = n; --i != 0;) {   // backwards, so that home runs them in order
+  tl.queue.push_reserved_each(n - 1, [&](std::size_t pushed) {
+    std::size_t const i = n - 1 - pushed;   // backwards, so that home runs them in order
     promise_base& p = promise_at(frame(i));
     p.up = up;
     p.out = out(i);
-    tl.queue.push_reserved(reinterpret_cast<item>(&p) | kind::branch);
-  }
+    return reinterpret_cast<item>(&p) | kind::branch;
+  });
   promise_base& first = promise_at(frame(0));
   first.up = up;
   first.out = out(0);
