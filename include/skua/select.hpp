@@ -342,15 +342,15 @@ auto on(A&& op, F f) {
   return select_arm<typename detail::sync_branch<detail::selected<A>>::spec, F>({op.parts()}, std::move(f));
 }
 template <class T, class F>
-auto on(task<T> const&, F) {
+select_arm<detail::bare_branch<true>::spec, void (*)()> on(task<T> const&, F) {
   static_assert(detail::never<T>, "on(task, f): a task is no branch of a select, which would have to begin it. Spawn it, and wait for its end: "
                                   "auto h = spawn(..); select(on(h, f), ..); or use when_any, timeout");
-  return select_arm<detail::bare_branch<true>::spec, void (*)()>({}, nullptr);
+  return {{}, nullptr};
 }
 template <class T, class F>
-auto on(join_handle<T>&&, F) {
+select_arm<detail::bare_branch<true>::spec, void (*)()> on(join_handle<T>&&, F) {
   static_assert(detail::never<T>, "on(handle, f): the handle stays yours, as it was if another branch wins. Give it a name, and pass that: on(h, f)");
-  return select_arm<detail::bare_branch<true>::spec, void (*)()>({}, nullptr);
+  return {{}, nullptr};
 }
 template <class F>
 auto on(stopping_t, F f) {

@@ -235,7 +235,7 @@ struct detached_spawner {
 // Starts a task that runs concurrently with the caller, on any worker of the caller's runtime.
 //
 // The callable and its arguments are decay-copied into the task (D1) and live until it has ended: a coroutine lambda's captures are safe here.
-// Of an argument that f takes by value there is one copy, f's parameter; what f takes by reference is kept beside it.
+// If f takes all its arguments by value, or by std::ref, they are its parameters, and not kept beside those. (If f is no coroutine, they end when it returns.)
 // References into the spawner's frame are for the scoped forms (when_all). One allocation, unless the frame is larger than 1.5 KiB.
 // spawn(task) takes a task that was made already; it needs a second allocation.
 //

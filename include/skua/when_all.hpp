@@ -265,7 +265,7 @@ auto when_all(R&& range) {
   return when_all(std::move(tasks));
 }
 template <detail::lvalue_range_of_tasks R>
-auto when_all(R&&) {
+detail::when_all_range<typename std::ranges::range_value_t<R>::value_type> when_all(R&&) {
   static_assert(detail::never<R>, "when_all(range) takes the tasks over: when_all(std::move(range))");
   return when_all(std::vector<std::ranges::range_value_t<R>>());
 }

@@ -41,7 +41,7 @@ auto when_all_settled(std::vector<task<T>>&& tasks) {
   return when_all(std::move(all));
 }
 template <detail::lvalue_range_of_tasks R>
-auto when_all_settled(R&&) {
+detail::when_all_range<outcome<typename std::ranges::range_value_t<R>::value_type>> when_all_settled(R&&) {
   static_assert(detail::never<R>, "when_all_settled(range) takes the tasks over: when_all_settled(std::move(range))");
   return when_all_settled(std::vector<std::ranges::range_value_t<R>>());
 }

@@ -199,7 +199,7 @@ auto when_any(SKUA_LIFETIMEBOUND A&&... a) {
   return detail::at_once([&] { return when_any(detail::as_task(static_cast<A&&>(a))...); });
 }
 template <detail::lvalue_range_of_tasks R>
-auto when_any(R&&) {
+detail::when_any_range<typename std::ranges::range_value_t<R>::value_type> when_any(R&&) {
   static_assert(detail::never<R>, "when_any(range) takes the tasks over: when_any(std::move(range))");
   return when_any(std::vector<std::ranges::range_value_t<R>>());
 }

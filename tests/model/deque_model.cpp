@@ -10,7 +10,7 @@ namespace {
 using skua::detail::item;
 using deque = skua::detail::work_deque<relacy_sync>;
 
-// + push, = push two that were reserved, - pop, o take the oldest. What is left is popped when everybody has finished.
+// + push, = push two that were reserved, # the same, visible one by one, - pop, o take the oldest. What is left is popped when everybody has finished.
 constexpr char const* scripts[] = {
     "++--",       // the last item: two, then one, against two thieves
     "+-+-",       // an index is used again
@@ -21,6 +21,7 @@ constexpr char const* scripts[] = {
     "o+o-++++-",  // empty first; grows, maybe twice
     "=-=-",       // two become visible at once, to thieves that have seen none
     "+=-o-",      // the same with growth before
+    "#-#-",
 };
 
 struct model : rl::test_suite<model, 3> {
@@ -56,10 +57,9 @@ struct model : rl::test_suite<model, 3> {
     }
     for (char const* s = scripts[script]; *s != 0; ++s) {
       if (*s == '+') queue->push(make());
-      if (*s == '=') {
-        queue->reserve(2);
-        queue->push_reserved_each(2, [this](std::size_t) { return make(); });
-      }
+      if (*s == '=' || *s == '#') queue->reserve(2);
+      if (*s == '=') queue->push_reserved_each(2, [this](std::size_t) { return make(); });
+      if (*s == '#') queue->push_reserved_each<1>(2, [this](std::size_t) { return make(); });
       if (*s == '-') take(queue->pop());
       if (*s == 'o') take(queue->take_oldest());
     }

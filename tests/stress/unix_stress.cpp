@@ -180,7 +180,10 @@ task<bool> client(std::string address, rng r) {
   unix_stream s;
   for (;;) {
     try {
-      s = r.one_in(3) ? co_await skua::timeout(10 * some_time(r), unix_stream::connect(address)) : co_await unix_stream::connect(address);
+      if (r.one_in(3))
+        s = co_await skua::timeout(10 * some_time(r), unix_stream::connect(address));
+      else
+        s = co_await unix_stream::connect(address);
       break;
     } catch (skua::timeout_error const&) {
       ++total.never_connected;

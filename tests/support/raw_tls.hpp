@@ -44,7 +44,9 @@ public:
   // What it would send by now.
   std::string said() {
     std::string s(BIO_ctrl_pending(out_), 0);
-    if (!s.empty()) EXPECT_EQ(BIO_read(out_, s.data(), static_cast<int>(s.size())), static_cast<int>(s.size()));
+    if (!s.empty()) {
+      EXPECT_EQ(BIO_read(out_, s.data(), static_cast<int>(s.size())), static_cast<int>(s.size()));
+    }
     return s;
   }
   // As records, to be sent when the test likes.

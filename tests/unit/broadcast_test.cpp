@@ -219,7 +219,10 @@ TEST_F(Broadcast, is_read_without_waiting_by_the_slow) {
     broadcast<int> dropping(2, slow_receiver::drop_oldest), strict(2, slow_receiver::disconnect);
     auto late = dropping.subscribe();
     auto out = strict.subscribe();
-    for (int i = 0; i < 5; ++i) EXPECT_TRUE(co_await dropping.send(i) && co_await strict.send(i));
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_TRUE(co_await dropping.send(i));
+      EXPECT_TRUE(co_await strict.send(i));
+    }
     auto m = late.try_recv();
     EXPECT_EQ(*m.value(), 3);
     EXPECT_EQ(m->missed(), 3u);

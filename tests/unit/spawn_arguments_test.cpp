@@ -53,6 +53,47 @@ task<int> count_owned_alone(owned, unsigned long, int& sum) {
   sum += owned::alive;
   co_return owned::alive;
 }
+// Which arguments are kept: a table of callables.
+template <class F, class... A>
+constexpr bool keeps = skua::detail::bound_call<std::decay_t<F>, A...>::keeps_arguments;
+struct overloaded {
+  task<> operator()(int) { co_return; }
+  task<> operator()(owned) { co_return; }
+};
+struct with_member {
+  task<> f(owned) { co_return; }
+};
+constexpr auto by_value = [](owned) -> task<> { co_return; };
+constexpr auto no_throw = [](owned) noexcept -> task<> { co_return; };
+constexpr auto changes = [](owned) mutable -> task<> { co_return; };
+constexpr auto generic = [](auto) -> task<> { co_return; };
+constexpr auto wrapped = [](std::reference_wrapper<int>, int&, int const&) -> task<> { co_return; };
+static_assert(!keeps<task<>(int, owned), char, owned> && !keeps<task<> (&)(int, owned) noexcept, long, owned>);
+static_assert(!keeps<decltype(by_value), owned> && !keeps<decltype(no_throw), owned> && !keeps<decltype(changes), owned>);
+static_assert(!keeps<decltype(wrapped), std::reference_wrapper<int>, std::reference_wrapper<int>, std::reference_wrapper<int>>);
+static_assert(keeps<decltype(wrapped), std::reference_wrapper<int>, std::reference_wrapper<int>, int>);
+static_assert(keeps<decltype(generic), owned> && keeps<overloaded, int>);
+static_assert(keeps<decltype(&with_member::f), with_member, owned> && keeps<task<> (*)(int, ...), int, int>);
+static_assert(keeps<std::function<task<>(int)>, int> && keeps<decltype(count_owned), owned, int>);
+#if __cplusplus > 202002L && defined(__cpp_static_call_operator)   // clang has it in C++20, and warns
+struct without_object {
+  static task<> operator()(owned) { co_return; }
+};
+static_assert(!keeps<without_object, owned>);
+#endif
+
+// Copied here, as is any lvalue, and moved from then: by its parameters too.
+struct copied_explicitly {
+  copied_explicitly() = default;
+  explicit copied_explicitly(copied_explicitly const&) = default;
+  copied_explicitly(copied_explicitly&&) = default;
+};
+TEST_F(SpawnArguments, may_have_a_copy_constructor_that_is_explicit) {
+  copied_explicitly const x;
+  rt.block_on([](copied_explicitly) -> task<> { co_return; }, x);
+  rt.block_on([](copied_explicitly, int const&) -> task<> { co_return; }, x, 1);
+}
+
 TEST_F(SpawnArguments, keeps_an_argument_once_if_a_parameter_takes_it_over) {
   auto body = []() -> task<> {   // each handle by itself: the spawner's own temporaries are gone then
     int sum = 0;

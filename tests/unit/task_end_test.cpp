@@ -129,6 +129,35 @@ TEST_F(TaskEnd, that_catches_what_a_destructor_threw_behind_co_return_may_return
   EXPECT_EQ(owned::alive, 0);
 }
 
+// A spawned task: what it gave at first is nowhere that it still needs.
+template <class T>
+task<T> returns_and_goes_on(T first, T second) {
+  try {
+    throws_at_the_end local;
+    co_return first;
+  } catch (std::runtime_error const&) {
+  }
+  for (int i = 0; i != 2; ++i) co_await skua::sleep_for(1ms);
+  auto [a, b] = co_await skua::when_all(skua_test::value_of(1), skua_test::value_of(2));
+  EXPECT_EQ(a + b, 3);
+  co_await skua::sleep_for(1ms);
+  co_return second;
+}
+TEST_F(TaskEnd, that_a_destructor_took_back_may_suspend_many_times) {
+  auto body = []() -> task<> {
+    EXPECT_EQ(co_await skua::spawn(returns_and_goes_on<int>, 1, 2), 2);
+    EXPECT_EQ(co_await skua::spawn(returns_and_goes_on<std::uint64_t>, ~std::uint64_t{0}, std::uint64_t{2}), 2u);
+    EXPECT_EQ(co_await skua::spawn(returns_and_goes_on<std::string>, "first", "second"), "second");
+    for (int before_the_stop : {1, 2, 3}) {
+      auto h = skua::spawn(returns_and_goes_on<std::uint64_t>, ~std::uint64_t{0}, std::uint64_t{2});
+      co_await skua::sleep_for(before_the_stop * 1ms - 500us);
+      h.request_stop();
+      EXPECT_THROW(co_await h, skua::task_stopped);
+    }
+  };
+  rt.block_on(body);
+}
+
 TEST_F(TaskEnd, destructor_that_throws_behind_co_return_of_a_detached_task_is_reported) {
   std::string told;
   {

@@ -86,8 +86,10 @@ TEST_F(TlsPeers, who_ends_a_handshake_is_an_error_that_says_so) {
 
 TEST_F(TlsPeers, what_has_failed_fails_again_and_tells_the_peer_why) {
   run([this]() -> task<> {
-    std::pair<std::string, std::string> const cases[] = {{"garbage garbage", OPENSSL_VERSION_NUMBER < 0x30200000 ? "wrong version number" : "bad record type"},
-                                                         {"\x17\x03\x03\xff\xff"s + std::string(0x4200, 'x'), "packet length too long"},
+    constexpr bool newer = OPENSSL_VERSION_NUMBER >= 0x30200000;   // has other texts
+    std::string const garbage = newer ? "bad record type" : "wrong version number", long_one = newer ? "encrypted length too long" : "packet length too long";
+    std::pair<std::string, std::string> const cases[] = {{"garbage garbage", garbage},
+                                                         {"\x17\x03\x03\xff\xff"s + std::string(0x4200, 'x'), long_one},
                                                          {"\x17\x03\x03\0\x30"s + std::string(0x30, 'x'), "decryption failed or bad record mac"},
                                                          {"\x15\x03\x03\0\x02\x02\x28"s, "bad record type"}};
     for (auto const& [bad, why] : cases) {
@@ -144,7 +146,8 @@ TEST_F(TlsPeers, a_write_hears_a_message_to_its_end_that_has_come_in_part) {
       co_await e.peer->send(ticket.substr(1300));
       co_await writing;
       EXPECT_EQ(co_await e.peer->read(14), "while it comes");
-      EXPECT_EQ(somebody_reads ? co_await std::move(reading) : co_await read_once(e.mine), "!");
+      if (!somebody_reads) reading = skua::spawn(read_once, std::ref(e.mine));
+      EXPECT_EQ(co_await std::move(reading), "!");
       SSL_new_session_ticket(e.peer->ssl());
       std::string const another = e.peer->records_of("?");
       co_await e.peer->send(another.substr(0, 1300));
@@ -162,7 +165,9 @@ TEST_F(TlsPeers, a_write_hears_a_message_to_its_end_that_has_come_in_part) {
 TEST_F(TlsPeers, the_end_is_said_once_and_reading_goes_on) {
   run([this]() -> task<> {
     auto e = co_await connected();
-    co_await e.peer->send(e.peer->records_of("1") + e.peer->records_of("2"));
+    std::string both = e.peer->records_of("1");   // one statement each: `+` may begin on either side
+    both += e.peer->records_of("2");
+    co_await e.peer->send(both);
     EXPECT_EQ(co_await read_once(e.mine), "1");
     co_await e.mine.shutdown_write();
     co_await e.mine.shutdown_write();
@@ -194,7 +199,11 @@ TEST_F(TlsPeers, what_was_said_is_read_though_nothing_can_be_sent_any_more) {
     auto e = co_await connected();
     auto reading = skua::spawn(read_once, std::ref(e.mine));
     co_await until_all_wait();
-    std::string const last = e.peer->key_update() + e.peer->key_update() + e.peer->records_of("last") + e.peer->key_update() + e.peer->records_of("words");
+    std::string last = e.peer->key_update();
+    last += e.peer->key_update();
+    last += e.peer->records_of("last");
+    last += e.peer->key_update();
+    last += e.peer->records_of("words");
     SSL_shutdown(e.peer->ssl());
     co_await e.peer->send(last.substr(0, last.size() - 10));   // the rest comes behind the answers
     co_await e.peer->send(last.substr(last.size() - 10) + e.peer->said());
@@ -211,7 +220,9 @@ TEST_F(TlsPeers, new_keys_are_taken_after_the_half_close) {
     auto e = co_await connected();
     co_await e.mine.shutdown_write();
     for (int i = 0; i < 3; ++i) {
-      co_await e.peer->send(e.peer->key_update() + e.peer->key_update());
+      std::string keys = e.peer->key_update();
+      keys += e.peer->key_update();
+      co_await e.peer->send(keys);
       co_await e.peer->send(e.peer->records_of("still there"));
       EXPECT_EQ(co_await read_once(e.mine), "still there");
     }
@@ -250,7 +261,10 @@ TEST_F(TlsPeers, a_reader_does_not_wait_for_the_peer_to_read) {
     };
     EXPECT_THROW(co_await skua::timeout(20ms, fill()), skua::timeout_error);
     for (int i = 0; i < 3; ++i) {
-      co_await e.peer->send(e.peer->key_update() + e.peer->key_update() + e.peer->records_of("news"));
+      std::string said = e.peer->key_update();
+      said += e.peer->key_update();
+      said += e.peer->records_of("news");
+      co_await e.peer->send(said);
       EXPECT_EQ(co_await skua::timeout(10s, read_once(e.mine)), "news");
     }
     auto reading = skua::spawn([](raw_tls& p) -> task<std::string> { co_return co_await p.read(~std::size_t{0}); }, std::ref(*e.peer));

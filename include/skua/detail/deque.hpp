@@ -172,14 +172,16 @@ public:
     bottom_.store(b + 1, std::memory_order_release);
   }
   // Owner. As push_reserved() of make(0), make(1) .. make(n - 1); thieves see them a few at a time.
-  template <class Make>
+  template <std::size_t Few = 16, class Make>
   SKUA_INLINE void push_reserved_each(std::size_t n, Make make) noexcept {
     std::int64_t b = bottom_.load(std::memory_order_relaxed);   // as in push()
     typename deque_ring<Sync>::slot* const slots = slots_;
     std::int64_t const mask = mask_;
     for (std::size_t i = 0; i != n;) {
-      slots[b++ & mask].store(make(i), std::memory_order_relaxed);
-      if (++i % 16 == 0) bottom_.store(b, std::memory_order_release);   // of very many the first ones run meanwhile
+      item const x = make(i);
+      SKUA_DCHECK(x != 0, "pushed nothing");
+      slots[b++ & mask].store(x, std::memory_order_relaxed);
+      if (++i % Few == 0) bottom_.store(b, std::memory_order_release);   // of very many the first ones run meanwhile
     }
     bottom_.store(b, std::memory_order_release);   // as in push(), of all of them
   }

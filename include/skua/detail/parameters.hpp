@@ -70,5 +70,16 @@ struct parameters_of<F> : parameters_of_function<F> {};
 template <class F>
   requires requires { &F::operator(); }
 struct parameters_of<F> : parameters_of_function<decltype(&F::operator())> {};
+// Hands its arguments on to somebody else, whose parameters are not known.
+template <class S>
+struct parameters_of<std::function<S>> : unknown_parameters {};
+#if defined(__cpp_lib_move_only_function)
+template <class S>
+struct parameters_of<std::move_only_function<S>> : unknown_parameters {};
+#endif
+#if defined(__cpp_lib_copyable_function)
+template <class S>
+struct parameters_of<std::copyable_function<S>> : unknown_parameters {};
+#endif
 
 } // namespace skua::detail

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The block of a spawned task: header, result, callable, arguments and (if it fits) the first frame, in one allocation (S16).
 //
-//     [task_header 72][result, if it is larger than a pointer][callable][arguments] .. [frame]
+//     [task_header 72][result, unless void][callable][arguments] .. [frame]
 //
-// Arguments that the callable's parameters take over (parameters.hpp) are not kept beside those, nor is a pointer to a function. What is left is
-// kept until the task has ended, so that a reference to it is good (D1).
+// Arguments are not kept if the callable's parameters take all of them over (parameters.hpp), nor is a pointer to a function. What is kept lives until the
+// task has ended, so that a reference to it is good (D1).
 //
 // The coroutine's frame is allocated inside the call of the callable, whose captures must be at their final place by then. So the block is
 // allocated first, with room for a frame as large as the last one that this spawn made (the first spawn of its kind uses two
@@ -37,11 +37,6 @@ union root_slot {
   ~root_slot() {}
 };
 
-// A result of a pointer's size, none, or a failure fits into the header, in the place of `branch`, which nobody needs once the task has begun. (Not into
-// `link`, which inspection reads at any time.)
-template <class T>
-inline constexpr bool result_in_header = sizeof(root_slot<T>) <= sizeof(task_header::branch) && alignof(root_slot<T>) <= alignof(void*);
-
 template <class T>
 struct result_block : task_header {
   void* out() noexcept { return &slot_; }
@@ -51,12 +46,12 @@ struct result_block : task_header {
 private:
   root_slot<T> slot_;
 };
-template <class T>
-  requires result_in_header<T>
-struct result_block<T> : task_header {
+// A task<void> has no value, and its failure fits into the header: in the place of the root branch, which has ended then. (Not into `link`, which inspection
+// reads at any time. Nor a value into either: it is there before the locals are destroyed, and if one of them throws the body may go on.)
+template <>
+struct result_block<void> : task_header {
   void* out() noexcept { return &branch; }
   std::exception_ptr& error() noexcept { return *std::launder(static_cast<std::exception_ptr*>(out())); }
-  stored<T>& value() noexcept { return *std::launder(static_cast<stored<T>*>(out())); }
 };
 
 struct no_call {};
@@ -81,7 +76,7 @@ struct bound_call {
   [[no_unique_address]] std::conditional_t<keeps_callable<F>, kept_callable<F>, no_call> callable;
   [[no_unique_address]] std::conditional_t<keeps_arguments, std::tuple<Args...>, no_arguments> args;
 
-  // Both this and the call are given all of it; each takes its own part.
+  // Both this and the call are given all of it; each takes its own part. A copy is made here, so a parameter is given an rvalue either way.
   template <class G, class... A>
   explicit bound_call(G&& f, A&&... a) : callable(keep(std::forward<G>(f))), args(keep_arguments(std::forward<A>(a)...)) {}
 
@@ -90,10 +85,14 @@ struct bound_call {
     if constexpr (keeps_arguments)
       return std::apply([&](Args&... kept) { return invoke(f, std::move(kept)...); }, args);
     else
-      return invoke(f, std::forward<A>(a)...);
+      return invoke(f, hand_over<Args>(std::forward<A>(a))...);
   }
 
 private:
+  template <class Arg, class A>
+  static std::conditional_t<std::is_same_v<A, Arg>, Arg&&, Arg> hand_over(A&& a) {
+    return static_cast<std::conditional_t<std::is_same_v<A, Arg>, Arg&&, Arg>>(a);
+  }
   template <class G, class... A>
   auto invoke(G const& f, A&&... a) {
     if constexpr (keeps_callable<F>)

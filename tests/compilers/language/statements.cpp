@@ -20,6 +20,90 @@ PROBE(conditional_both_await) {
   }
 }
 
+//@ - shared: a choice, and how often it was made
+static int made_;
+static task<int> choose(int v) {
+  ++made_;
+  co_await later();
+  co_return v;
+}
+static task<tracked> choose_class(int v) {
+  ++made_;
+  co_await later();
+  co_return tracked(v);
+}
+static int value_in(tracked const& t) { return t.value(); }
+static bool is_true(bool b) { return b; }
+static bool yes() { return (void)living.size(), true; }
+
+//@ conditional_awaited must co_await (c ? f() : g()): one of them
+PROBE(conditional_awaited) {
+  tracked r(0);
+  r = co_await (yes() ? choose_class(1) : choose_class(2));
+  int s = co_await (yes() ? choose(3) : choose(4)) + 1;
+  CHECK(made_ == 2 && r.value() + s == 5 && living.size() == 1);
+}
+
+//@ logical_condition must if (c && co_await f()), if (!(d || co_await f())), bool x = c && co_await f(): no more than is asked for
+PROBE(logical_condition) {
+  int r = 0;
+  if (!yes() && co_await choose(1)) r = 1;
+  if (!yes() && value_in(co_await choose_class(1)) == 1) r = 2;
+  if (yes() || !co_await choose(1)) r += 10;
+  if (!(yes() || co_await choose(1))) r = 3;
+  bool s = !yes() && co_await choose(1);
+  s = !yes() && co_await choose(1);
+  CHECK(r == 10 && !s && made_ == 0 && living.empty());
+}
+
+//@ conditional_assigned rule13 x = c ? co_await f() : co_await g() of a class: one of them
+PROBE(conditional_assigned) {
+  tracked r(0);
+  r = yes() ? co_await choose_class(1) : co_await choose_class(2);
+  CHECK(made_ == 1 && r.value() == 1 && living.size() == 1);
+}
+
+//@ conditional_operand rule13 (c ? co_await f() : co_await g()) + 1, f(c ? co_await ..): one of them
+PROBE(conditional_operand) {
+  int r = (yes() ? co_await choose(1) : co_await choose(2)) + 1;
+  r += value_in(yes() ? co_await choose_class(3) : co_await choose_class(4));
+  CHECK(made_ == 2 && r == 5 && living.empty());
+}
+
+//@ conditional_one_side rule13 x = c ? co_await f() : T(), not taken: nothing is awaited
+PROBE(conditional_one_side) {
+  tracked r(0);
+  r = !yes() ? co_await choose_class(1) : tracked(2);
+  CHECK(made_ == 0 && r.value() == 2 && living.size() == 1);
+}
+
+//@ conditional_returned rule13 co_return c ? co_await f() : co_await g()
+static task<int> chosen(bool c) { co_return c ? co_await choose(1) : co_await choose(2); }
+PROBE(conditional_returned) {
+  int r = co_await chosen(true);
+  CHECK(made_ == 1 && r == 1);
+}
+
+//@ conditional_as_condition rule13 if (c ? co_await f() : co_await g())
+PROBE(conditional_as_condition) {
+  int r = 0;
+  if (yes() ? co_await choose(1) : co_await choose(0)) r = 1;
+  CHECK(made_ == 1 && r == 1);
+}
+
+//@ logical_loop rule13 while (c && co_await f()): nothing is awaited
+PROBE(logical_loop) {
+  while (!yes() && co_await choose(1)) break;
+  CHECK(made_ == 0);
+}
+
+//@ logical_operand rule13 f(c && co_await g()), (c && co_await g()) + 1: nothing is awaited
+PROBE(logical_operand) {
+  int r = is_true(!yes() && co_await choose(1)) ? 1 : 0;
+  r += (!yes() && co_await choose(1)) + 1;
+  CHECK(made_ == 0 && r == 1);
+}
+
 //@ conditional_int must int x = c ? co_await a : 0
 PROBE(conditional_int) {
   for (bool c : {true, false}) {
