@@ -156,10 +156,11 @@ task<> serve(server_side& of, rng r, std::atomic<bool> const& clients_are_gone) 
 
 // ---------------------------------------------------------------------------------------------- clients
 
-task<> say(unix_stream& s, unsigned count, rng r) {
+// `alone`: nobody closes it meanwhile, so its descriptor may be used by its number.
+task<> say(unix_stream& s, unsigned count, bool alone, rng r) {
   for (unsigned n = 0; n < count; ++n) {
     std::string const line = line_of(n);
-    if (r.one_in(8) && pass_descriptor(s.native_handle(), line)) continue;
+    if (alone && r.one_in(8) && pass_descriptor(s.native_handle(), line)) continue;
     co_await s.write_all(line);
     if (r.one_in(16)) co_await skua::sleep_for(some_time(r));
   }
@@ -195,12 +196,12 @@ task<bool> client(std::string address, rng r) {
   auto const count = r.below(50);
   enum { orderly, closed, reset, stopped } const end = r.one_in(2) ? orderly : static_cast<decltype(orderly)>(1 + r.below(3));
   if (end == orderly) {
-    auto [nothing, all] = co_await skua::when_all(say(s, count, rng{r.next()}), hear(s, count, rng{r.next()}));
+    auto [nothing, all] = co_await skua::when_all(say(s, count, true, rng{r.next()}), hear(s, count, rng{r.next()}));
     STRESS_CHECK(all);
     co_return true;
   }
   ++total.broken;
-  auto both = [](unix_stream& t, unsigned n, rng a, rng b) -> task<> {
+  auto both = [](unix_stream& t, unsigned n, bool alone, rng a, rng b) -> task<> {
     auto until_it_breaks = [](auto talk) -> task<> {
       try {
         (void)co_await std::move(talk);
@@ -208,17 +209,17 @@ task<bool> client(std::string address, rng r) {
         STRESS_CHECK(is_an_end(e.code()));
       }
     };
-    co_await skua::when_all(until_it_breaks(say(t, n, a)), until_it_breaks(hear(t, n, b)));
+    co_await skua::when_all(until_it_breaks(say(t, n, alone, a)), until_it_breaks(hear(t, n, b)));
   };
   if (end == stopped) {
     try {
-      co_await skua::timeout(some_time(r), both(s, count, rng{r.next()}, rng{r.next()}));
+      co_await skua::timeout(some_time(r), both(s, count, true, rng{r.next()}, rng{r.next()}));
     } catch (skua::timeout_error const&) {
       ++total.stopped;
     }
     co_return true;
   }
-  auto talking = skua::spawn(both, std::ref(s), count, rng{r.next()}, rng{r.next()});
+  auto talking = skua::spawn(both, std::ref(s), count, false, rng{r.next()}, rng{r.next()});
   if (r.one_in(2)) co_await skua::sleep_for(some_time(r));
   if (end == reset) ::shutdown(s.native_handle(), SHUT_RDWR);
   s.close();
