@@ -275,6 +275,7 @@ task<value> node(control& c, std::uint64_t seed, int depth) {
 
 int main(int argc, char** argv) {
   stop_trees(stress_options(argc, argv), 16, node);
+  end_of_trees();
   std::printf("; %llu groups, %llu children, %llu awaited a stopped one, %llu cleaned up\n", total.groups.get(), total.children.get(), total.refused.get(),
               total.cleaned.get());
 }

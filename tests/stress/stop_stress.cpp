@@ -174,8 +174,11 @@ task<value> node(control& c, std::uint64_t seed, int depth) {
 } // namespace
 
 int main(int argc, char** argv) {
-  foreign_thread c;
-  completer = &c;
-  stop_trees(stress_options(argc, argv), 32, node);
+  {
+    foreign_thread c;
+    completer = &c;
+    stop_trees(stress_options(argc, argv), 32, node);
+  }
+  end_of_trees();
   std::printf("; %llu timed out, %llu dropped\n", total.timed_out.get(), total.dropped.get());
 }

@@ -10,6 +10,7 @@
 //
 // usage: unix_stress [--seconds S] [--seed N] [--workers N] [--rounds N]
 #include "io/descriptor.hpp"
+#include "io/epoll_order.hpp"
 #include "skua/buffered_reader.hpp"
 #include "skua/error.hpp"
 #include "skua/event.hpp"
@@ -24,11 +25,11 @@
 #include "skua/timeout.hpp"
 #include "skua/unix_socket.hpp"
 #include "skua/when_all.hpp"
+#include "tests/support/entries.hpp"
 #include "tests/support/stress_rounds.hpp"
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <dirent.h>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -227,15 +228,6 @@ task<bool> client(std::string address, rng r) {
   co_return true;
 }
 
-int entries(char const* path) {
-  int n = 0;
-  DIR* const d = ::opendir(path);
-  STRESS_CHECK(d != nullptr);
-  while (::readdir(d) != nullptr) ++n;
-  ::closedir(d);
-  return n;
-}
-
 task<> play(std::uint64_t seed) {
   rng r{seed};
   // A file, which the round before has left as a stale one, or a name without one.
@@ -259,6 +251,7 @@ task<> play(std::uint64_t seed) {
 int main(int argc, char** argv) {
   stress_options const o(argc, argv);
   std::uint64_t rounds = 0;
+  skua::detail::probe_epoll_order();   // or the first I/O thread does, with descriptors of its own for a moment
   {
     skua::runtime rt({.workers = o.workers});
     int descriptors = 0;

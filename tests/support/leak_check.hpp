@@ -10,9 +10,9 @@
 #pragma once
 #include "skua/detail/frame_pool.hpp"
 #include "skua/detail/worker.hpp"
+#include "tests/support/entries.hpp"
 #include <chrono>
 #include <cstdint>
-#include <dirent.h>
 #include <gtest/gtest.h>
 #include <ostream>
 #include <thread>
@@ -33,16 +33,6 @@ struct resources {
   friend std::ostream& operator<<(std::ostream& out, resources const& r) {
     return out << r.tasks << " tasks, " << r.frames << " frames, " << r.stops_under_way << " stops under way, " << r.descriptors
                << " descriptors, " << r.threads << " threads";
-  }
-
-private:
-  static int entries(char const* path) {
-    int n = 0;
-    DIR* const d = ::opendir(path);
-    if (d == nullptr) return -1;
-    while (::readdir(d) != nullptr) ++n;
-    ::closedir(d);
-    return n;
   }
 };
 

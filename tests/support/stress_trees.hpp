@@ -130,7 +130,7 @@ void wait_until(skua::runtime const& rt, char const* what, auto condition) {
   }
 }
 
-// The whole test; prints the beginning of its last line.
+// The rounds. A program's own foreign threads may still hold states of promises afterwards.
 inline void stop_trees(stress_options const& o, std::size_t trees, tree_node node) {
   std::uint64_t rounds = 0;
   {
@@ -149,8 +149,13 @@ inline void stop_trees(stress_options const& o, std::size_t trees, tree_node nod
       wait_until(rt, "frames and values die", [] { return live_guards == 0 && live_values == 0; });
     }
   }
+  std::printf("%llu rounds of %zu trees\n", static_cast<unsigned long long>(rounds), trees);
+}
+
+// When every foreign thread has gone. Prints the beginning of the last line.
+inline void end_of_trees() {
   check_nothing_is_left();
-  std::printf("ok: %llu rounds of %zu trees: %llu stopped, %llu finished, %llu failed, %llu points", static_cast<unsigned long long>(rounds), trees,
+  std::printf("ok: %llu stopped, %llu finished, %llu failed, %llu points",
               of_trees.stopped.get(), of_trees.finished.get(), of_trees.failed.get(), of_trees.points.get());
 }
 
