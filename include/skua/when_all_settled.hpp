@@ -35,9 +35,10 @@ auto when_all_settled(SKUA_LIFETIMEBOUND A&&... a) {
 }
 template <class T>
 auto when_all_settled(std::vector<task<T>>&& tasks) {
+  std::vector<task<T>> own = std::move(tasks);
   std::vector<task<outcome<T>>> all;
-  all.reserve(tasks.size());
-  for (auto& t : tasks) all.push_back(detail::settled(std::move(t)));
+  all.reserve(own.size());
+  for (auto& t : own) all.push_back(detail::settled(std::move(t)));
   return when_all(std::move(all));
 }
 template <detail::lvalue_range_of_tasks R>

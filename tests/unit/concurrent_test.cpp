@@ -62,6 +62,25 @@ TEST_P(Concurrent, when_all_settled_says_of_each_how_it_ended) {
   EXPECT_EQ(owned::alive, 0);
 }
 
+TEST_P(Concurrent, a_vector_that_was_taken_over_is_empty_and_may_be_filled_again) {
+  auto body = []() -> task<> {
+    std::vector<task<int>> v;
+    for (int i = 0; i < 3; ++i) {
+      v.push_back(value_of(1));
+      v.push_back(value_of(2));
+      EXPECT_EQ((co_await skua::when_all_settled(std::move(v))).size(), 2u);
+      EXPECT_TRUE(v.empty());
+    }
+    v.push_back(value_of(1));
+    EXPECT_EQ((co_await skua::when_all(std::move(v))).size(), 1u);
+    EXPECT_TRUE(v.empty());
+    v.push_back(value_of(1));
+    EXPECT_EQ((co_await skua::when_any(std::move(v))).value, 1);
+    EXPECT_TRUE(v.empty());
+  };
+  rt.block_on(body);
+}
+
 TEST_P(Concurrent, when_all_settled_in_a_timeout_gives_what_came_in_time) {
   auto body = []() -> task<> {
     auto const begin = skua::clock::now();

@@ -7,8 +7,10 @@
 #include "tests/support/values.hpp"
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace {
 
@@ -135,6 +137,80 @@ TEST_F(SpawnArguments, keeps_what_a_parameter_refers_to__D1) {
   };
   rt.block_on(body);
   EXPECT_EQ(owned::alive, 0);
+}
+
+// Copies of arguments that are handed over are made in the call of the function: by then there is a block, with room for the frame from the second spawn on.
+struct breaks_in_copy {
+  static inline int alive = 0, copies_left = 0;
+  breaks_in_copy() { ++alive; }
+  breaks_in_copy(breaks_in_copy const&) {
+    if (copies_left-- == 0) throw std::runtime_error("broke in the copy");
+    ++alive;
+  }
+  breaks_in_copy(breaks_in_copy&&) noexcept { ++alive; }
+  ~breaks_in_copy() { --alive; }
+};
+task<int> count_copies(owned, breaks_in_copy, breaks_in_copy) { co_return breaks_in_copy::alive; }
+TEST_F(SpawnArguments, whose_copy_throws_leave_nothing_behind) {
+  auto attempts = [](auto spawn) -> task<int> {
+    int broken = 0;
+    breaks_in_copy const x, y;
+    for (int round = 0; round < 3; ++round)
+      for (int copies : {0, 1, 2}) {   // the third time it is spawned
+        try {
+          breaks_in_copy::copies_left = copies;
+          auto h = spawn(x, y);
+          EXPECT_EQ(co_await h, 4);   // x and y here, and in the frame
+          EXPECT_EQ(copies, 2);
+        } catch (std::runtime_error const&) {
+          ++broken;
+          EXPECT_EQ(breaks_in_copy::alive, 2);
+        }
+      }
+    co_return broken;
+  };
+  auto body = [&]() -> task<> {
+    EXPECT_EQ(co_await attempts([](auto&... a) { return skua::spawn(count_copies, owned(1), a...); }), 6);
+    EXPECT_EQ(co_await attempts([](auto&... a) { return skua::spawn(skua::named("copies"), count_copies, owned(1), a...); }), 6);
+    EXPECT_EQ(co_await attempts([&](auto&... a) { return rt.spawn(count_copies, owned(1), a...); }), 6);
+    co_await skua::with_task_group([&](skua::task_group& g) -> task<> {
+      EXPECT_EQ(co_await attempts([&](auto&... a) { return g.spawn(count_copies, owned(1), a...); }), 6);
+    });
+  };
+  rt.block_on(body);
+  EXPECT_EQ(owned::alive, 0);
+  EXPECT_EQ(breaks_in_copy::alive, 0);
+}
+
+// The first frame is that of a task which the copy makes: it may live longer than the spawned one, or end before.
+struct makes_tasks_in_copy {
+  std::vector<task<int>>* kept = nullptr;
+  std::vector<skua::join_handle<int>>* spawned = nullptr;
+  makes_tasks_in_copy() = default;
+  makes_tasks_in_copy(makes_tasks_in_copy const& o) : kept(o.kept), spawned(o.spawned) {
+    if (kept != nullptr) kept->push_back(value_of(3));
+    if (spawned != nullptr) spawned->push_back(skua::spawn(value_of, 4));
+  }
+};
+TEST_F(SpawnArguments, whose_copy_makes_and_spawns_tasks__INV_EMBED_1) {
+  auto body = []() -> task<> {
+    auto f = [](makes_tasks_in_copy) -> task<int> { co_return 5; };
+    for (int round = 0; round < 3; ++round) {
+      std::vector<task<int>> kept;
+      std::vector<skua::join_handle<int>> spawned;
+      makes_tasks_in_copy x;
+      x.kept = &kept;
+      if (round != 1) x.spawned = &spawned;
+      {
+        auto h = skua::spawn(f, x);
+        EXPECT_EQ(co_await h, 5);
+      }
+      EXPECT_FALSE(kept.empty());
+      for (auto& t : kept) EXPECT_EQ(co_await std::move(t), 3);
+      for (auto& h : spawned) EXPECT_EQ(co_await h, 4);
+    }
+  };
+  rt.block_on(body);
 }
 
 TEST_F(SpawnArguments, takes_arguments_that_only_move_and_passes_references_by_wrapper) {

@@ -46,7 +46,7 @@ struct unknown_parameters {
   static constexpr bool bind_temporaries() { return false; }
 };
 
-// Of plain functions, and of objects with one call operator: lambdas that are not generic.
+// Of plain functions, of member functions, and of objects with one call operator: lambdas that are not generic.
 template <class Function>
 struct parameters_of_function : unknown_parameters {};
 template <class R, class... P>
@@ -61,12 +61,30 @@ template <class R, class C, class... P>
 struct parameters_of_function<R (C::*)(P...) noexcept> : parameter_list<P...> {};
 template <class R, class C, class... P>
 struct parameters_of_function<R (C::*)(P...) const noexcept> : parameter_list<P...> {};
+template <class R, class C, class... P>
+struct parameters_of_function<R (C::*)(P...)&> : parameter_list<P...> {};
+template <class R, class C, class... P>
+struct parameters_of_function<R (C::*)(P...) const&> : parameter_list<P...> {};
+template <class R, class C, class... P>
+struct parameters_of_function<R (C::*)(P...) & noexcept> : parameter_list<P...> {};
+template <class R, class C, class... P>
+struct parameters_of_function<R (C::*)(P...) const & noexcept> : parameter_list<P...> {};
+
+// The first argument of a member function is its object, which is kept, and the others with it.
+template <class MemberFunction>
+struct parameters_of_member : unknown_parameters {
+  template <class Object, class... A>
+  static constexpr bool bind_temporaries() { return parameters_of_function<MemberFunction>::template bind_temporaries<A...>(); }
+};
 
 template <class F>
 struct parameters_of : unknown_parameters {};
 template <class F>
   requires std::is_pointer_v<F>
 struct parameters_of<F> : parameters_of_function<F> {};
+template <class F>
+  requires std::is_member_function_pointer_v<F>
+struct parameters_of<F> : parameters_of_member<F> {};
 template <class F>
   requires requires { &F::operator(); }
 struct parameters_of<F> : parameters_of_function<decltype(&F::operator())> {};

@@ -10,7 +10,8 @@
 // allocated first, with room for a frame as large as the last one that this spawn made (the first spawn of its kind uses two
 // allocations and learns). Frames placed so have bit 4 of their address set, which tells operator delete to leave them alone.
 //
-// INV-EMBED-1  The place is offered to the first frame that the callable allocates, and to no other.
+// INV-EMBED-1  The place is offered to the first frame that is allocated while the callable is called (an argument that is handed over is copied then, too),
+//              and to no other.
 // INV-EMBED-2  A block is not freed while the frame in its place lives. Almost always that is the task's own root frame, gone when the
 //              task has ended. If it is another one (a function that makes several coroutines), the block is entered in a list of
 //              strays (embedding.cpp) and freed by whichever ends last.
@@ -72,6 +73,7 @@ struct kept_callable {
 // Callable and arguments, as spawn() keeps them.
 template <class F, class... Args>
 struct bound_call {
+  static_assert(((alignof(Args) <= 16) && ...), "skua: over-aligned results, callables and arguments are not supported by spawn");   // nor are frames
   static constexpr bool keeps_arguments = !parameters_of<F>::template take_over<Args...>();
   [[no_unique_address]] std::conditional_t<keeps_callable<F>, kept_callable<F>, no_call> callable;
   [[no_unique_address]] std::conditional_t<keeps_arguments, std::tuple<Args...>, no_arguments> args;
