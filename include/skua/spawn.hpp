@@ -148,8 +148,10 @@ template <class... X>
 concept can_be_kept = (std::is_constructible_v<std::decay_t<X>, X> && ...);
 template <class F, class... Args>
 inline constexpr bool outlived = parameters_of<std::decay_t<F>>::template bind_temporaries<std::decay_t<Args>...>();
+template <class... X>
+concept aligned_as_frames_are = ((alignof(std::decay_t<X>) <= 16) && ...);   // also what a parameter takes over
 template <class F, class... Args>
-concept spawnable = makes_task<F, Args...> && can_be_kept<F, Args...> && !outlived<F, Args...>;
+concept spawnable = makes_task<F, Args...> && can_be_kept<F, Args...> && !outlived<F, Args...> && aligned_as_frames_are<F, Args...>;
 
 // What a task of f(args...) results in; says what is wrong if there can be none.
 template <class F, class... Args>
@@ -162,6 +164,9 @@ struct spawn_result {
   static_assert(!makes_task<F, Args...> || !outlived<F, Args...>,
                 "spawn(f, args...): a parameter of f is a reference, and its argument has another type: it would refer to a temporary that is gone before the "
                 "task runs. Take that parameter by value, or give an argument of its type: std::string(\"text\")");
+  static_assert(!makes_task<F, Args...> || aligned_as_frames_are<F, Args...>,
+                "spawn(f, args...): over-aligned callables and arguments (alignas above 16) are not supported, nor are they as locals of a coroutine. "
+                "Keep them behind a std::unique_ptr");
   static_assert(!spawn_callable<F, Args...> || makes_task<F, Args...>,
                 "spawn(f, args...): f must return skua::task<T>, that is, be a coroutine; for a function that blocks use spawn_blocking");
   using type = void;

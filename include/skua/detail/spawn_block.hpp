@@ -73,7 +73,6 @@ struct kept_callable {
 // Callable and arguments, as spawn() keeps them.
 template <class F, class... Args>
 struct bound_call {
-  static_assert(((alignof(Args) <= 16) && ...), "skua: over-aligned results, callables and arguments are not supported by spawn");   // nor are frames
   static constexpr bool keeps_arguments = !parameters_of<F>::template take_over<Args...>();
   [[no_unique_address]] std::conditional_t<keeps_callable<F>, kept_callable<F>, no_call> callable;
   [[no_unique_address]] std::conditional_t<keeps_arguments, std::tuple<Args...>, no_arguments> args;
