@@ -115,7 +115,7 @@ def test_it_works_alone():
 
 
 def test_it_is_bounded_and_uses_its_connections_again():
-    with Upstream() as upstream, gateway(upstream, connections=3) as server:
+    with Upstream() as upstream, gateway(upstream, connections=3, patience=60_000, reply=60_000) as server:
         one = Client(server)
         for i in range(50):
             equal(one.ask(f"a{i}"), f"re:a{i}", "an answer")
@@ -140,7 +140,7 @@ def test_it_is_bounded_and_uses_its_connections_again():
 
 
 def test_who_waits_is_served_in_order():
-    with Upstream() as upstream, gateway(upstream, connections=1) as server:
+    with Upstream() as upstream, gateway(upstream, connections=1, patience=60_000, reply=60_000) as server:
         upstream.holds = lambda request: True
         watcher, clients = Client(server), [Client(server) for _ in range(8)]
         for i, client in enumerate(clients):

@@ -40,7 +40,7 @@ def permitted(wanted):
 def test_10000_idle_connections_and_64_busy_ones():
     need("wrk", "prlimit")
     count, prefix = permitted(10_000)
-    with Server("http_server", prefix=prefix) as server:
+    with Server("http_server", "--idle-timeout", "3600", prefix=prefix) as server:
         def memory_kib():
             with open(f"/proc/{server.pid}/status") as f:
                 return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
@@ -52,7 +52,7 @@ def test_10000_idle_connections_and_64_busy_ones():
             lib.wait_until(lambda: server.descriptors() > count, f"{count} connections are accepted", 20)
             print(f"  {count} idle connections: {(memory_kib() - before) * 1024 / count:.0f} bytes each in the server")
             lib.wait_until(lambda: server.busy_for(1) < 0.05, "it costs no CPU time when nothing happens")
-            out = run(["wrk", "-t1", "-c64", "-d2s", f"http://127.0.0.1:{server.port}/"])
+            out = run(["wrk", "-t1", "-c64", "-d2s", "--timeout", "10s", f"http://127.0.0.1:{server.port}/"])
             check("Socket errors" not in out and "Non-2xx" not in out, f"wrk beside {count} idle connections:\n{out}")
             print("  " + next(line for line in out.splitlines() if "Requests/sec" in line))
             holder.stdin.write("\n")

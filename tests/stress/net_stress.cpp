@@ -189,9 +189,11 @@ int main(int argc, char** argv) {
   do {
     skua::runtime rt{skua::options{.workers = workers}};
     ++seed;
-    rounds += rt.block_on(edges, seed, 100'000u);
-    auto const slice = std::min(until, std::chrono::steady_clock::now() + std::chrono::nanoseconds(2s));
-    connections += rt.block_on(sessions, seed, 8u, slice);
+    auto const slice = [&] { return std::min(until, std::chrono::steady_clock::now() + std::chrono::nanoseconds(1s)); };
+    auto const half = slice();
+    do rounds += rt.block_on(edges, seed, 1'000u);
+    while (std::chrono::steady_clock::now() < half);
+    connections += rt.block_on(sessions, seed, 8u, slice());
   } while (std::chrono::steady_clock::now() < until && failures == 0);
   expect(skua::detail::open_descriptors() == 0, "no descriptor is left");
   std::printf("%llu edges, %llu connections, %d failures\n", static_cast<unsigned long long>(rounds), static_cast<unsigned long long>(connections),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A fixture for tests that talk to the kernel: real time, the back end that this machine chooses.
 #pragma once
+#include "io/epoll_order.hpp"
 #include "skua/runtime.hpp"
 #include "skua/this_task.hpp"
 #include "tests/support/leak_check.hpp"
@@ -10,6 +11,7 @@ namespace skua_test {
 
 class io_test : public leak_check {
 protected:
+  io_test() { skua::detail::probe_epoll_order(); }   // or the first I/O thread does, and has descriptors of its own for a moment
   template <class F>
   static void run(F f, unsigned workers = 2) {
     skua::runtime rt{skua::options{.workers = workers}};

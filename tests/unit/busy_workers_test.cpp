@@ -141,8 +141,12 @@ TEST_P(BusyWorkers, that_are_blocked_delay_neither_timers_nor_readiness) {
     std::atomic<bool> enough{false};
     std::atomic<unsigned> hogs{0};
     auto sleeper = rt.spawn([]() -> task<> { co_await skua::sleep_for(20ms); });
-    auto reader = rt.spawn([](int fd) -> task<> { co_await skua::readable(fd); }, p[0]);
-    while (rt.metrics().polls < 2 || rt.metrics().timers_armed == 0) std::this_thread::yield();
+    std::atomic<bool> reads{false};
+    auto reader = rt.spawn([](int fd, std::atomic<bool>& begun) -> task<> {
+      begun = true;   // its worker takes no hog before it waits
+      co_await skua::readable(fd);
+    }, p[0], std::ref(reads));
+    while (!reads || rt.metrics().timers_armed == 0) std::this_thread::yield();
     std::vector<skua::join_handle<>> busy;
     for (unsigned i = 0; i != workers(); ++i) busy.push_back(rt.spawn(hog, std::ref(hogs), std::ref(enough)));
     while (hogs != workers()) std::this_thread::yield();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The monitor (S21): local work behind a fork-join computation that never returns to the worker loop, and what it costs a computation that has nothing
 // behind it.
+#include "io/epoll_order.hpp"
 #include "skua/runtime.hpp"
 #include "skua/this_task.hpp"
 #include "skua/when_all.hpp"
@@ -60,6 +61,7 @@ TEST(Monitor, so_do_tasks_that_were_queued_before_on_every_worker__S21) {
 #if !SKUA_TSAN   // its own thread wakes up all the time
 
 TEST(MonitorTiming, a_lone_computation_of_2_s_causes_few_context_switches) {
+  skua::detail::probe_epoll_order();   // by two threads of its own
   skua::runtime rt({.workers = 2});
   rusage before{}, after{};
   rt.block_on([&]() -> task<> {

@@ -149,7 +149,7 @@ TEST(RunUntilSignal, names_the_tasks_that_would_not_stop) {
 
 TEST(RunUntilSignal, names_the_blocking_work_that_was_abandoned) {
   auto const body = []() -> task<> { co_await skua::abandon(skua::spawn_blocking(raise_and_wait_for_the_report)); };
-  auto const report = skua::run_until_signal(body(), {SIGTERM}, 10ms, {.workers = 2, .shutdown_grace = 20ms});
+  auto const report = skua::run_until_signal(body(), {SIGTERM}, 10s, {.workers = 2, .shutdown_grace = 20ms});
   EXPECT_TRUE(report.survivors.empty());
   ASSERT_EQ(report.blocking.size(), 1u);
   EXPECT_TRUE(report.blocking[0].abandoned);

@@ -310,18 +310,21 @@ TEST_F(Serve, under_run_until_signal_a_signal_drains_it) {
   auto listener = listen();
   auto const at = listener.local_endpoint();
   std::string heard;
+  std::atomic<int> questions = 0;
   auto const main_task = [&]() -> task<> {
-    auto client = skua::spawn([](skua::endpoint to, std::string& into) -> task<> {
+    auto client = skua::spawn([](skua::endpoint to, std::string& into, std::atomic<int>& taken) -> task<> {
       auto s = co_await tcp_stream::connect(to);
       co_await ask(s, "begun");
-      co_await s.write_all("on its way");
+      co_await s.write_all("under way");
+      while (taken != 2) co_await skua::this_task::yield();
       ::kill(::getpid(), SIGTERM);
       into = co_await read_all(s);
-    }, at, std::ref(heard));
+    }, at, std::ref(heard), std::ref(questions));
     client.detach();
-    co_await skua::serve(std::move(listener), [](tcp_stream s) -> task<> {
+    co_await skua::serve(std::move(listener), [&questions](tcp_stream s) -> task<> {
       std::array<std::byte, 64> b;
       while (std::size_t const n = co_await s.read_some(b)) {
+        ++questions;
         co_await skua::sleep_for(3ms);
         co_await s.write_all(skua::const_buffer(b).first(n));
       }
@@ -330,7 +333,7 @@ TEST_F(Serve, under_run_until_signal_a_signal_drains_it) {
   auto const report = skua::run_until_signal(main_task(), {SIGTERM}, 10s, {.workers = 2});
   EXPECT_EQ(report.signal, SIGTERM);
   EXPECT_EQ(report.exit_status(), 0);
-  EXPECT_EQ(heard, "on its way");
+  EXPECT_EQ(heard, "under way");
 }
 
 // Also one that is in no hurry, as a second signal does.

@@ -84,24 +84,26 @@ TEST_F(TcpEnds, after_shutdown_read_there_is_what_has_arrived_and_then_the_end) 
 TEST_F(TcpEnds, shutdown_read_lets_whoever_waits_in_a_read_go_on) {
   run([]() -> task<> {
     auto [client, server] = co_await connect_pair();
-    auto waiting = skua::spawn([](tcp_stream& s) -> task<std::string> { co_return co_await read_all(s); }, std::ref(server));
     co_await client.write_all("begun");
-    co_await skua::sleep_for(2ms);
+    co_await skua_test::arrived(server, 5);
+    auto waiting = skua::spawn([](tcp_stream& s) -> task<std::string> { co_return co_await read_all(s); }, std::ref(server));
+    co_await skua_test::until_all_wait();
     std::thread([&s = server] { s.shutdown_read(); }).join();   // from anywhere
     EXPECT_EQ(co_await waiting, "begun");
 
     auto [other_client, other_server] = co_await connect_pair();
+    co_await other_client.write_all("half");
+    co_await skua_test::arrived(other_server, 4);
     auto exactly = skua::spawn([](tcp_stream& s) -> task<skua::result<void>> {
       std::array<std::byte, 10> ten;
       co_return co_await skua::as_result(s.read_exactly(ten));
     }, std::ref(other_server));
-    co_await other_client.write_all("half");
-    co_await skua::sleep_for(2ms);
+    co_await skua_test::until_all_wait();
     other_server.shutdown_read();
     auto const r = co_await exactly;
     EXPECT_EQ(r.error(), skua::errc::end_of_stream);
     EXPECT_EQ(r.transferred(), 4u);
-  });
+  }, skua_test::single_worker);
 }
 
 // How one side ends, with the other side's data unread or not, while the other side waits in a read or write, or before it comes to it.

@@ -317,10 +317,10 @@ TEST_F(Tls, a_handshake_that_nobody_answers_can_be_stopped_and_a_stream_closed) 
       std::array<std::byte, 1> one;
       co_return (co_await skua::as_result(t.read_some(one))).error();
     }, std::ref(s));
-    co_await skua::sleep_for(2ms);
+    co_await skua_test::until_all_wait();
     s.close();
     EXPECT_EQ(co_await reading, std::errc::operation_canceled);
-  });
+  }, skua_test::single_worker);
 }
 
 } // namespace
