@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the scripts share; sourced, not run. Sets ROOT and goes there.
+# What the scripts share; sourced, not run. Sets ROOT and goes there; SELF is the script's own path, wherever it was called from.
+SELF=$(realpath "$0")
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
 JOBS=$(nproc)
