@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // endpoint: an IP address and a port.
 #pragma once
+#include "detail/compiler.hpp"
 #include <array>
 #include <compare>
 #include <cstddef>

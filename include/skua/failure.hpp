@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // failure: what the failure handler is told of an exception that nobody awaits (S23).
 #pragma once
+#include "detail/compiler.hpp"
 #include <cstdint>
 #include <exception>
 #include <source_location>

@@ -177,13 +177,14 @@ def wait_until(true, what, limit=10):
 
 def main():
     tests = [(n, f) for n, f in vars(sys.modules["__main__"]).items() if n.startswith("test_") and (len(sys.argv) < 3 or n in sys.argv[2:])]
-    failed = 0
+    failed = skipped = 0
     for name, test in tests:
         start = time.monotonic()
         try:
             test()
             verdict = "ok"
         except Skip as e:
+            skipped += 1
             verdict = f"skipped: {e}"
         except AssertionError as e:
             failed += 1
@@ -193,4 +194,4 @@ def main():
             verdict = f"FAILED:\n{traceback.format_exc()}"
         print(f"{name} ({time.monotonic() - start:.1f} s): {verdict}", flush=True)
     print(f"{failed} of {len(tests)} failed")
-    sys.exit(1 if failed or not tests else 0)
+    sys.exit(1 if failed or not tests else 77 if skipped == len(tests) else 0)

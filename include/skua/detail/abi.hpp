@@ -54,7 +54,10 @@ extern char const SKUA_ABI_ACCOUNTING;
 
 namespace skua::detail {
 
-// `static`: were it inline, the linker would keep one of all objects' and drop the others, with what they refer to.
+// `static`: were it inline, the linker would keep one of all objects' and drop the others, with what they refer to. Retained, or --gc-sections would drop it.
+#if __has_cpp_attribute(gnu::retain)
+[[gnu::retain]]
+#endif
 [[gnu::used]] static char const* const needed_abi[] = {
     &link_error::libskua_must_be_built_by_the_same_compiler_family_as_this_object::SKUA_ABI_FAMILY,
     &link_error::libskua_must_be_built_with_the_same_sanitizer_as_this_object::SKUA_ABI_FRAMES,

@@ -2,15 +2,21 @@
 // Refuses compilers that miscompile coroutines, or that lack what the library is written with. It defines nothing.
 //
 // Measured construct by construct, each in its own process, at every optimisation level and under the sanitizers. Accepted: clang 19 and
-// later, GCC 14.2 to 14.x, GCC 16.2 and later. A compiler on this list is not merely untested: it corrupts memory or leaks in programs that
-// follow every rule. SKUA_UNSUPPORTED_COMPILER=1 turns the refusal into a message, at the user's own risk.
+// later, GCC 14.2 to 14.x, GCC 16.2 and later, newer ones than were measured, too (docs/compilers.md). What is refused corrupts memory or leaks
+// in programs that follow every rule; but GCC 14.0 and 14.1, and compilers that are neither, were never tested. SKUA_UNSUPPORTED_COMPILER=1 turns the refusal
+// into a message, at the user's own risk.
 #pragma once
 
 #ifndef __cplusplus
 #error "skua is a C++ library"
 #endif
 
-#if defined(__clang__)
+#if defined(__EDG__) && !defined(__INTELLISENSE__)   // says that it is GCC or clang; as an editor's parser it compiles nothing
+#if !defined(SKUA_UNSUPPORTED_COMPILER) || !SKUA_UNSUPPORTED_COMPILER
+#error "skua: only clang (19 and later) and GCC (14.2 to 14.x, 16.2 and later) are known to compile it. Install Debian's clang-19 (or define SKUA_UNSUPPORTED_COMPILER=1 to go on at your own risk)."
+#endif
+
+#elif defined(__clang__)
 #if __clang_major__ < 18
 #if defined(SKUA_UNSUPPORTED_COMPILER) && SKUA_UNSUPPORTED_COMPILER
 #pragma message("skua: clang before 18 writes into coroutine frames that were destroyed in await_suspend (LLVM 56301); you asked for it")

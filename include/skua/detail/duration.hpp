@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Durations of any type, in nanoseconds. The conversions of <chrono> overflow silently: hours::max() as nanoseconds is less than 0.
 #pragma once
+#include "compiler.hpp"
 #include <chrono>
 #include <concepts>
 #include <cstdint>

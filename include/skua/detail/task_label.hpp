@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where a task was spawned, and its name if it has one, in one word.
 #pragma once
+#include "compiler.hpp"
 #include <atomic>
 #include <bit>
 #include <cstdint>
