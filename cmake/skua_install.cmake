@@ -10,7 +10,7 @@ if(TARGET skua_tls)
   install(TARGETS skua_tls EXPORT skuaTlsTargets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
   install(EXPORT skuaTlsTargets NAMESPACE skua:: DESTINATION "${skua_package_dir}")
 endif()
-install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/doc/skua")   # CMAKE_INSTALL_DOCDIR is of the project around us, if there is one
 
 configure_package_config_file(cmake/skuaConfig.cmake.in "${PROJECT_BINARY_DIR}/skuaConfig.cmake" INSTALL_DESTINATION "${skua_package_dir}")
 # Until 1.0 a minor version may break source compatibility.
@@ -19,6 +19,13 @@ install(FILES "${PROJECT_BINARY_DIR}/skuaConfig.cmake" "${PROJECT_BINARY_DIR}/sk
 
 # The .pc files find themselves, so that an installed tree can be moved.
 file(RELATIVE_PATH skua_pc_prefix "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
+foreach(folder INCLUDEDIR LIBDIR)
+  string(TOLOWER "skua_pc_${folder}" name)
+  set(${name} "\${prefix}/${CMAKE_INSTALL_${folder}}")
+  if(IS_ABSOLUTE "${CMAKE_INSTALL_${folder}}")   # somebody wants them elsewhere
+    set(${name} "${CMAKE_INSTALL_${folder}}")
+  endif()
+endforeach()
 set(skua_pc_flags "")
 if(SKUA_USER_FLAGS)
   string(APPEND skua_pc_flags " ${SKUA_USER_FLAGS}")

@@ -26,7 +26,7 @@ def listed(*patterns):
 
 def commit():
     """What is tested: HEAD, and whether the work tree differs."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() or "no checkout"
 
 
