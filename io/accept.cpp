@@ -22,7 +22,7 @@ bool is_the_connections(int error) noexcept {
   return error == ECONNABORTED || error == EINTR || error == ENETDOWN || error == EPROTO || error == ENOPROTOOPT || error == EHOSTDOWN ||
          error == ENONET || error == EHOSTUNREACH || error == ENETUNREACH || error == EPERM;   // EPERM: a firewall
 }
-bool is_shortage(int error) noexcept { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
+bool is_shortage(int error) noexcept { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == ENOSPC; }   // ENOSPC: fs.epoll.max_user_watches
 
 struct accept_operation : accept_wait {
   using accept_wait::accept_wait;
@@ -61,6 +61,7 @@ task<Stream> accept_from(descriptor* d, std::uint32_t generation) {
     accept_operation op(d, generation);
     co_await op;
     if (op.error == 0) co_return Stream(socket_handle(op.take(), Stream::short_one));
+    if (op.error == EBADF && pause != first_pause) op.error = ECANCELED;   // S19: it was closed in the pause
     if (!op.is_short()) throw_io_error(op);
     co_await sleep_for(pause);
   }

@@ -55,9 +55,10 @@ io_step failed(io_operation& op, int error) noexcept {
   return io_step::done;
 }
 
-// Would another call say EAGAIN, as this one moved less than it could have? Not at the end, which is reported as no bytes, and stays.
+// Would another call say EAGAIN, as this one moved less than it could have? Not at the end, which is reported as no bytes, and stays. Nor need it when writing: the
+// kernel sends what comes before memory that cannot be read, and no event says that there is room, as there was all the time.
 bool exhausted(io_operation const& op, std::size_t moved, std::size_t wanted) noexcept {
-  return moved != 0 && moved < wanted && op.target->short_one == short_transfer::means_blocked;
+  return op.io().direction == 0 && moved != 0 && moved < wanted && op.target->short_one == short_transfer::means_blocked;
 }
 
 // `n` of `wanted` bytes were moved, with one call.
@@ -136,7 +137,7 @@ std::optional<io_step> after(io_operation& op, ssize_t n, std::size_t left) noex
   op.transferred += static_cast<std::size_t>(n);
   op.last = io_operation::full;
   if (static_cast<std::size_t>(n) == left) return io_step::done;
-  if (exhausted(op, static_cast<std::size_t>(n), left) && !(op.seen & descriptor::end(static_cast<direction>(op.io().direction)))) {
+  if (exhausted(op, static_cast<std::size_t>(n), left) && !(op.seen & descriptor::end(direction::read))) {
     op.last = io_operation::partial;
     return io_step::blocked;
   }

@@ -2,6 +2,7 @@
 // Unit: how connections end, in every order, and what happens under shortage: half-close, resets, SIGPIPE, partial writes, no descriptors left.
 #include "skua/net.hpp"
 #include "skua/runtime.hpp"
+#include "skua/spawn.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "tests/support/forbid.hpp"
@@ -19,9 +20,12 @@
 #include <cstdint>
 #include <ctime>
 #include <fcntl.h>
+#include <functional>
 #include <gtest/gtest.h>
 #include <random>
+#include <span>
 #include <string>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -248,6 +252,30 @@ TEST_F(TcpEnds, sixty_four_megabytes_arrive_as_they_were) {
   run([]() -> task<> { return send_and_compare(64 << 20, 0); });
 }
 
+// The kernel sends what comes before it, and has room for more: no event will say so.
+TEST_F(TcpEnds, memory_that_cannot_be_read_is_an_error_behind_what_can) {
+  constexpr std::size_t half = 1 << 16;
+  void* const memory = ::mmap(nullptr, 2 * half, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  ASSERT_EQ(::mprotect(static_cast<std::byte*>(memory) + half, half, PROT_NONE), 0);
+  std::span const all(static_cast<std::byte const*>(memory), 2 * half);
+  run([&]() -> task<> {
+    auto [client, server] = co_await connect_pair();
+    // The writer has waited before: the first wait would say that there is room.
+    std::vector<std::byte> much(std::size_t{1} << 25);
+    std::vector<std::byte> read(much.size());
+    co_await skua::when_all(client.write_all(much), server.read_exactly(read));
+    auto const cut = co_await skua::timeout(30s, skua::as_result(client.write_all(all)));
+    EXPECT_EQ(cut.error(), std::errc::bad_address);
+    EXPECT_EQ(cut.transferred(), half);
+    std::array<std::span<std::byte const>, 2> const parts{all, all};
+    EXPECT_EQ((co_await skua::timeout(30s, skua::as_result(client.writev_all(parts)))).error(), std::errc::bad_address);
+    EXPECT_EQ(co_await skua::timeout(30s, client.write_some(all)), half);
+    EXPECT_EQ((co_await skua::timeout(30s, skua::as_result(client.write_some(all.subspan(half))))).error(), std::errc::bad_address);
+  });
+  ::munmap(memory, 2 * half);
+}
+
 TEST_F(TcpEnds, what_goes_through_a_tiny_send_buffer_arrives_as_it_was) {
   run([]() -> task<> { return send_and_compare(2 << 20, 4096); });   // delayed acknowledgements make it slow
 }
@@ -289,6 +317,24 @@ TEST_F(TcpEnds, without_descriptors_accept_waits_and_recovers) {
     auto const accepted = co_await server;
     EXPECT_EQ(accepted.size(), 20u);
   });
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+// S19: also where accept() waits for no event.
+TEST_F(TcpEnds, without_descriptors_an_accept_whose_listener_is_closed_is_cancelled) {
+  rlimit before;
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  run([&]() -> task<> {
+    auto listener = tcp_listener::bind(skua::endpoint::loopback(0));
+    auto const client = co_await tcp_stream::connect(listener.local_endpoint());
+    rlimit const none{0, before.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    auto server = skua::spawn([](tcp_listener& l) -> task<> { (void)co_await l.accept(); }, std::ref(listener));
+    co_await skua_test::until_all_wait();
+    listener.close();
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    EXPECT_EQ((co_await skua::as_result(std::move(server))).error(), std::errc::operation_canceled);
+  }, skua_test::single_worker);
   ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
@@ -350,13 +396,12 @@ TEST_F(TcpEnds, a_storm_of_signals_disturbs_nothing) {
   EXPECT_GT(signals.load(), 10);
 }
 
-// What accept4 says of a connection that a firewall forbids; here of every one.
-int status_where_every_connection_is_forbidden() {
-  skua_test::forbid(SYS_accept4, EPERM);
+// 0: an accept with a time limit ends there, and with nothing else.
+int status_of_accept_where_this_fails(unsigned system_call, unsigned error) {
   skua::runtime rt({.workers = 1});
-  return rt.block_on([]() -> task<int> {
+  return rt.block_on([&]() -> task<int> {
     auto listener = tcp_listener::bind(skua::endpoint::loopback(0));
-    auto const client = co_await tcp_stream::connect(listener.local_endpoint());
+    skua_test::forbid(system_call, error);
     try {
       (void)co_await skua::timeout(20ms, listener.accept());
     } catch (skua::timeout_error const&) {
@@ -365,9 +410,15 @@ int status_where_every_connection_is_forbidden() {
     co_return 1;
   });
 }
+// EPERM: what accept4 says of a connection that a firewall forbids; here of every one.
 TEST(TcpDeathTest, connections_that_cannot_be_accepted_hold_no_worker_and_no_stop_up) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
-  EXPECT_EXIT(std::_Exit(status_where_every_connection_is_forbidden()), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(std::_Exit(status_of_accept_where_this_fails(SYS_accept4, EPERM)), testing::ExitedWithCode(0), "");
+}
+// ENOSPC: fs.epoll.max_user_watches.
+TEST(TcpDeathTest, accept_waits_for_a_place_in_the_epoll_set) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(std::_Exit(status_of_accept_where_this_fails(SYS_epoll_ctl, ENOSPC)), testing::ExitedWithCode(0), "");
 }
 
 } // namespace

@@ -30,8 +30,8 @@ public:
   // Waits for a connection.
   //
   // A connection that broke before it was accepted is passed over. When the process or the machine has no descriptors or memory left, it waits 10 to 160 ms
-  // and tries again, for as long as it takes: the connection stays in the backlog. Errors: std::system_error: operation_canceled,
-  // bad_file_descriptor.
+  // and tries again, for as long as it takes: the connection stays in the backlog. Errors: std::system_error: operation_canceled: it was
+  // closed meanwhile (S19); bad_file_descriptor: it was not open to begin with. usage_error: another task accepts (S18). bad_alloc.
   task<Stream> accept() { return accept_from<Stream>(handle_.get(), handle_.generation()); }
 
   // For skua's own parts.
