@@ -38,13 +38,14 @@ void set_timer(int fd, std::uint64_t deadline_ns) noexcept {
   ::timerfd_settime(fd, TFD_TIMER_ABSTIME, &t, nullptr);
 }
 
-// Kernels before 5.11 lack it: whole milliseconds then, rounded up. A nap is ten times as long as it should be; nothing else is lost.
+// Kernels before 5.11 lack it, and sandboxes that do not know it say EPERM: whole milliseconds then, rounded up. A nap is ten times as long as it should be;
+// nothing else is lost.
 int wait_at_most(int set, epoll_event* events, int most, std::uint64_t timeout_ns) noexcept {
   static std::atomic<bool> refused{false};
   if (!refused.load(std::memory_order_relaxed)) {
     timespec const t = to_timespec(timeout_ns);
     int const n = ::epoll_pwait2(set, events, most, &t, nullptr);
-    if (n >= 0 || errno != ENOSYS) return n;
+    if (n >= 0 || (errno != ENOSYS && errno != EPERM)) return n;
     refused.store(true, std::memory_order_relaxed);
   }
   std::uint64_t const ms = (timeout_ns + 999'999) / 1'000'000;

@@ -31,7 +31,7 @@ constexpr std::size_t cached_piece_size = std::size_t{64} << 10;
 int flags_of(open_mode m) {
   bool const reads = has(m, open_mode::read), writes = has(m, open_mode::write) || has(m, open_mode::append);
   if (!reads && !writes) throw usage_error("skua: file::open needs open_mode::read, write or append");
-  return O_CLOEXEC | O_NOCTTY | (reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY) | (has(m, open_mode::create) ? O_CREAT : 0) |
+  return O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY) | (has(m, open_mode::create) ? O_CREAT : 0) |
          (has(m, open_mode::truncate) ? O_TRUNC : 0) | (has(m, open_mode::exclusive) ? O_EXCL : 0) | (has(m, open_mode::append) ? O_APPEND : 0);
 }
 
@@ -197,6 +197,7 @@ task<file> file::open(std::string path, open_mode mode, unsigned permissions) {
   if (fd == -ECANCELED) co_await this_task::checkpoint();
   if (fd < 0) detail::file_failed(fd, "open", h.path);
   h.fd = static_cast<int>(fd);
+  (void)::fcntl(h.fd, F_SETFL, flags & ~O_NONBLOCK);   // it was for opening only: not to wait for the other end of a FIFO or for a device, which no stop could end
   co_return opened;
 }
 

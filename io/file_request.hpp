@@ -21,7 +21,7 @@
 namespace skua::detail {
 
 enum class file_action : unsigned char {
-  open,             // path, flags, permissions -> descriptor
+  open,             // path, flags, permissions -> descriptor, non-blocking if the flags say so
   close,            // fd
   read,             // fd, buffer, length, offset -> bytes
   write,            // fd, buffer, length, offset -> bytes

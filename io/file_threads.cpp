@@ -26,12 +26,10 @@ std::int64_t status(file_request const& r) noexcept {
   return repeat([&] { return ::statx(r.fd, "", AT_EMPTY_PATH, STATX_SIZE | STATX_TYPE, static_cast<struct statx*>(r.buffer)); });
 }
 
-// Without waiting for the other end of a FIFO or for a device, which no stop could end; as io_uring has it.
 std::int64_t open(file_request const& r) noexcept {
-  std::int64_t const fd = repeat([&] { return ::open(r.path, r.flags | O_NONBLOCK, r.permissions); });
-  if (fd == -EAGAIN) return repeat([&] { return ::open(r.path, r.flags, r.permissions); });   // somebody has a lease on the file, and is asked to give it up
-  if (fd >= 0) (void)::fcntl(static_cast<int>(fd), F_SETFL, r.flags);
-  return fd;
+  std::int64_t const fd = repeat([&] { return ::open(r.path, r.flags, r.permissions); });
+  if (fd != -EAGAIN) return fd;
+  return repeat([&] { return ::open(r.path, r.flags & ~O_NONBLOCK, r.permissions); });   // somebody has a lease on the file, and is asked to give it up
 }
 
 // The new file takes the permissions of the one it will replace before anything is in it: nobody may read there what they may not read here.

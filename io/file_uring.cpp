@@ -33,6 +33,9 @@ constexpr std::size_t longest_on_worker = std::size_t{64} << 10;
 
 std::uint64_t address(void const* p) noexcept { return reinterpret_cast<std::uintptr_t>(p); }
 
+// What a stop interrupts in one of the kernel's own threads may end with a code that no system call shows: ERESTARTSYS and its like.
+std::int64_t as_system_calls_say(std::int32_t result) noexcept { return result <= -512 && result >= -516 ? -EINTR : result; }
+
 bool has_operation(file_action a) noexcept { return a < file_action::open_beside; }
 
 io_uring_sqe entry_for(file_request& r) noexcept {
@@ -219,7 +222,7 @@ item file_uring::next_woken() noexcept {
     if (c.tag == 0) continue;   // of a request to give up
     auto& r = *reinterpret_cast<file_request*>(static_cast<std::uintptr_t>(c.tag));
     SKUA_FROM_KERNEL(&r);
-    if (item const x = settle(r, c.result); x != 0) return x;
+    if (item const x = settle(r, as_system_calls_say(c.result)); x != 0) return x;
   }
   return 0;
 }

@@ -87,7 +87,7 @@ ready_wait::~ready_wait() {
   if (target != nullptr) close_duplicate(*target);   // its claim was given back (io_branch.hpp)
 }
 
-bool ready_wait::look() noexcept { return look_at(*this, fd); }
+bool ready_wait::look() noexcept { return look_at(*this, target != nullptr ? target->number : fd); }   // the number may be somebody else's by now
 
 bool ready_wait::duplicate() noexcept {
   if (target != nullptr) return true;

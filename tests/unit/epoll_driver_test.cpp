@@ -4,14 +4,18 @@
 #include "io/descriptor.hpp"
 #include "io/epoll_order.hpp"
 #include "skua/detail/io_operation.hpp"
+#include "tests/support/forbid.hpp"
 #include "tests/support/leak_check.hpp"
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <gtest/gtest.h>
 #include <mutex>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -153,6 +157,20 @@ TEST_F(EpollDriverTiming, short_waits_are_short) {
   EXPECT_LT(shortest, 50ms);   // whatever else the machine does
   EXPECT_GE(longest, 100us);
   EXPECT_EQ(wait(0ns), 0u);
+}
+
+// Old kernels say ENOSYS of a call that they do not know, and sandboxes that are older than the call EPERM.
+int status_where_precise_waits_end_with(int error) {
+  skua_test::forbid(SYS_epoll_pwait2, static_cast<unsigned>(error));
+  epoll_driver driver({});
+  ready_list out;
+  std::uint64_t const before = driver.now_ns();
+  for (int i = 0; i != 2; ++i) driver.wait(100'000, out);
+  return out.size() == 0 && driver.now_ns() - before >= 200'000 ? 0 : 1;
+}
+TEST(EpollDriverDeathTest, where_precise_waits_are_forbidden_it_waits_whole_milliseconds) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  for (int const error : {ENOSYS, EPERM}) EXPECT_EXIT(std::_Exit(status_where_precise_waits_end_with(error)), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(EpollDriver, events_go_to_the_holder_that_waits) {

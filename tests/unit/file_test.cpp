@@ -181,16 +181,19 @@ TEST_P(Files, opening_a_fifo_does_not_wait_for_its_other_end) {
     opened.acquire();
     ::close(fd);
   });
-  rt().block_on([](std::string p) -> task<> {
-    file const reader = co_await file::open(p);
-    EXPECT_EQ(::fcntl(reader.native_handle(), F_GETFL) & O_NONBLOCK, 0);
-    file const writer = co_await file::open(p, open_mode::write);   // there is a reader
-  }(path("fifo")));
-  try {
-    (void)rt().block_on(file::open(path("fifo"), open_mode::write));
-    ADD_FAILURE() << "there is no reader";
-  } catch (std::system_error const& e) {
-    EXPECT_EQ(e.code(), std::errc::no_such_device_or_address);
+  for (auto const more : {open_mode{}, open_mode::create, open_mode::truncate}) {   // with which the kernel's own threads open
+    rt().block_on([](std::string p, open_mode m) -> task<> {
+      file const reader = co_await file::open(p, open_mode::read | m);
+      EXPECT_EQ(::fcntl(reader.native_handle(), F_GETFL) & O_NONBLOCK, 0);
+      file const writer = co_await file::open(p, open_mode::write | m);   // there is a reader
+      EXPECT_EQ(::fcntl(writer.native_handle(), F_GETFL) & O_NONBLOCK, 0);
+    }(path("fifo"), more));
+    try {
+      (void)rt().block_on(file::open(path("fifo"), open_mode::write | more));
+      ADD_FAILURE() << "there is no reader";
+    } catch (std::system_error const& e) {
+      EXPECT_EQ(e.code(), std::errc::no_such_device_or_address);
+    }
   }
   opened.release();
   helper.join();

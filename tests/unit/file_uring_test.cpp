@@ -20,6 +20,7 @@
 #include <memory>
 #include <sched.h>
 #include <string>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <system_error>
 #include <unistd.h>
@@ -166,6 +167,30 @@ TEST_F(FileUring, requests_that_wait_can_be_stopped) {
     std::atomic<int> done{0};
     rt.block_on(sync_by_many(directory_ + "/f", true, &done));
     EXPECT_GE(done, 100);
+  }
+}
+
+// In the kernel's own thread, where a stop is a signal: a code that no program should see. (Not through file::open, which waits for nobody.)
+TEST_F(FileUring, what_a_stop_interrupts_says_so) {
+  std::string const path = directory_ + "/fifo";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  skua::runtime rt({.workers = 1, .files = "io_uring"});
+  for (int round = 0; round != 20; ++round) {   // it may come before the thread does
+    std::int64_t result = 0;
+    rt.block_on([](char const* fifo, std::int64_t* r) -> task<> {
+      auto opening = skua::spawn([](char const* p, std::int64_t* to) -> task<> {
+        skua::detail::file_request request(skua::detail::file_action::open);
+        request.path = p;
+        request.flags = O_WRONLY | O_CREAT | O_CLOEXEC;
+        *to = co_await request;
+      }, fifo, r);
+      auto& engine = skua::detail::files_of(*skua::detail::tl.owner);
+      while (engine.in_flight() != 1) co_await skua::this_task::yield();
+      for (int i = 0; i != 100; ++i) co_await skua::this_task::yield();
+      opening.request_stop();
+      co_await opening;
+    }, path.c_str(), &result);
+    EXPECT_TRUE(result == -EINTR || result == -ECANCELED) << result;
   }
 }
 

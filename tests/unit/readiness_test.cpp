@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unit: readable and writable, for descriptors of other libraries (S20).
 #include "skua/readiness.hpp"
+#include "skua/detail/io_branch.hpp"
 #include "skua/error.hpp"
 #include "skua/runtime.hpp"
 #include "skua/spawn.hpp"
@@ -174,6 +175,20 @@ TEST_F(Readiness, what_is_no_descriptor_is_an_error) {
       EXPECT_EQ(error, std::errc::bad_file_descriptor);
     }
   });
+}
+
+// S20: the number may be somebody else's by the time an event has come in vain.
+TEST_F(Readiness, a_select_that_looks_again_looks_at_what_it_waited_for) {
+  pipe_pair p;
+  int const number = ::fcntl(p.read_end, F_DUPFD_CLOEXEC, 0);
+  skua::detail::ready_wait wait(skua::detail::readable_kind, number);
+  EXPECT_FALSE(wait.look());
+  ASSERT_TRUE(wait.duplicate());
+  ::close(number);
+  EXPECT_FALSE(wait.look());
+  EXPECT_EQ(::write(p.write_end, "x", 1), 1);
+  EXPECT_TRUE(wait.look());
+  EXPECT_EQ(wait.error, 0);
 }
 
 TEST_F(Readiness, a_wait_needs_a_descriptor_and_says_when_there_is_none) {
