@@ -50,10 +50,11 @@ std::string_view buffered_reader::take(std::size_t n) noexcept {
   return v;
 }
 
-std::size_t buffered_reader::take_into(mutable_buffer to) noexcept {
-  std::string_view const v = take(to.size());
-  if (!v.empty()) std::memcpy(to.data(), v.data(), v.size());
-  return v.size();
+// Does not take it.
+std::size_t buffered_reader::copy_into(mutable_buffer to) const noexcept {
+  std::size_t const n = std::min(to.size(), buffered().size());
+  if (n != 0) std::memcpy(to.data(), buffered().data(), n);
+  return n;
 }
 
 task<std::optional<std::string_view>> buffered_reader::read_line() {
@@ -66,7 +67,7 @@ task<std::optional<std::string_view>> buffered_reader::read_line() {
       line.remove_suffix(line.ends_with("\r\n") ? 2 : 1);
       co_return line;
     }
-    if (there >= limit_) too_long("skua: read_line");
+    if (there > limit_) too_long("skua: read_line");   // as long as the limit it may be the last one
     looked_at = there;
     if (co_await receive() != 0) continue;
     if (there == 0) co_return std::nullopt;
@@ -97,17 +98,21 @@ task<std::string_view> buffered_reader::read_to_end() {
 task<std::size_t> buffered_reader::read_some(mutable_buffer to) {
   if (begin_ == end_ && !to.empty()) co_return co_await of_->read_some(stream_, to);
   co_await this_task::checkpoint();
-  co_return take_into(to);
+  co_return take(copy_into(to)).size();
 }
 
 task<> buffered_reader::read_exactly(mutable_buffer to) {
   co_await this_task::checkpoint();
-  std::size_t const n = take_into(to);
-  try {
-    co_await of_->read_exactly(stream_, to.subspan(n));
-  } catch (transfer_error const& e) {
-    throw transfer_error(e.code(), "skua: read_exactly", n + e.transferred());
+  std::size_t const n = copy_into(to);   // and taken when nothing can fail any more, or with the report of what was read
+  if (n != to.size()) {
+    try {
+      co_await of_->read_exactly(stream_, to.subspan(n));
+    } catch (transfer_error const& e) {
+      take(n);
+      throw transfer_error(e.code(), "skua: read_exactly", n + e.transferred());
+    }
   }
+  take(n);
 }
 
 } // namespace skua

@@ -60,7 +60,7 @@ private:
   task<std::size_t> receive();
   void make_room();
   std::string_view take(std::size_t n) noexcept;
-  std::size_t take_into(mutable_buffer to) noexcept;
+  std::size_t copy_into(mutable_buffer to) const noexcept;
 
   void* stream_;
   calls const* of_;

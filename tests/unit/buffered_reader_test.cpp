@@ -12,12 +12,14 @@
 #include <array>
 #include <functional>
 #include <gtest/gtest.h>
+#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -145,6 +147,62 @@ TEST_F(BufferedReader, what_is_longer_than_its_limit_is_an_error_and_stays) {
       theirs.close();
       EXPECT_EQ((co_await skua::as_result(reader.read_to_end())).error(), std::errc::message_size);
     }
+  });
+}
+
+// The limit includes a line's end, and a last line needs none.
+TEST_F(BufferedReader, a_last_line_may_be_as_long_as_the_limit) {
+  run([]() -> task<> {
+    for (std::size_t const excess : {0u, 1u}) {
+      auto [mine, theirs] = unix_stream::pair();
+      buffered_reader reader(mine, 6);
+      co_await theirs.write_all(std::string(6 + excess, 'x'));
+      theirs.close();
+      auto const line = co_await skua::as_result(reader.read_line());
+      EXPECT_EQ(line.error(), excess == 0 ? std::error_code() : std::make_error_code(std::errc::message_size));
+      EXPECT_EQ(reader.buffered().size(), excess == 0 ? 0u : 7u);
+    }
+  });
+}
+
+// A stream whose next read_exactly finds no memory.
+struct short_of_memory {
+  unix_stream& stream;
+  bool fails = true;
+  task<std::size_t> read_some(skua::mutable_buffer to) { co_return co_await stream.read_some(to); }
+  task<> read_exactly(skua::mutable_buffer to) {
+    if (std::exchange(fails, false)) throw std::bad_alloc{};
+    co_await stream.read_exactly(to);
+  }
+};
+
+TEST_F(BufferedReader, without_memory_nothing_is_read) {
+  run([]() -> task<> {
+    auto [mine, theirs] = unix_stream::pair();
+    short_of_memory stream{mine};
+    buffered_reader reader(stream);
+    co_await theirs.write_all("line\n123");
+    EXPECT_EQ(co_await reader.read_line(), "line");
+    std::array<std::byte, 5> five;
+    EXPECT_THROW(co_await reader.read_exactly(five), std::bad_alloc);
+    EXPECT_EQ(reader.buffered(), "123");
+    co_await theirs.write_all("45");
+    co_await reader.read_exactly(five);
+    EXPECT_EQ(text_of(five), "12345");
+    EXPECT_EQ(reader.buffered(), "");
+  });
+}
+
+TEST_F(BufferedReader, what_is_in_the_buffer_needs_no_stream) {
+  run([]() -> task<> {
+    auto [mine, theirs] = unix_stream::pair();
+    buffered_reader reader(mine);
+    co_await theirs.write_all("line\n12345");
+    EXPECT_EQ(co_await reader.read_line(), "line");
+    mine.close();
+    std::array<std::byte, 5> five;
+    co_await reader.read_exactly(five);
+    EXPECT_EQ(text_of(five), "12345");
   });
 }
 
