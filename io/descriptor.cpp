@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/descriptor.hpp"
 #include "io/epoll_driver.hpp"
+#include "skua/detail/fork_guard.hpp"
 #include "skua/detail/io_operation.hpp"
 #include "skua/error.hpp"
 #include <cerrno>
@@ -98,19 +99,22 @@ void complete_into(ready_list& out, descriptor::operation* o, epoll_driver const
 
 } // namespace
 
+descriptor& adopt_descriptor(int number, short_transfer s) {
+  descriptor& d = table.take();
+  d.number = number;   // both are published by renew()
+  d.short_one = s;
+  open_count.fetch_add(1, std::memory_order_relaxed);
+  d.renew();
+  return d;
+}
+
 descriptor& open_descriptor(int number, short_transfer s) {
-  descriptor* d;
   try {
-    d = &table.take();
+    return adopt_descriptor(number, s);
   } catch (...) {
     ::close(number);
     throw;
   }
-  d->number = number;   // both are published by renew()
-  d->short_one = s;
-  open_count.fetch_add(1, std::memory_order_relaxed);
-  d->renew();
-  return *d;
 }
 
 void close_descriptor(descriptor& d) noexcept {
@@ -138,8 +142,8 @@ bool is_shut_for_reading(descriptor const& d, std::uint32_t generation) noexcept
 int release_descriptor(descriptor& d) noexcept {
   if (!d.close_if_unused()) return -1;
   int const number = d.number;
-  // In the set of another runtime it stays: its events are dropped by their generation.
-  if (epoll_driver* const driver = tl.owner != nullptr ? descriptors_of(*tl.owner) : nullptr;
+  // In the set of another runtime it stays: its events are dropped by their generation. So it does in a forked child, whose set is its parent's, which waits in it.
+  if (epoll_driver* const driver = tl.owner != nullptr && !is_forked() ? descriptors_of(*tl.owner) : nullptr;
       driver != nullptr && directions_in(d.registered.load(std::memory_order_relaxed), *driver) != 0)
     driver->forget(number);
   forget(d);
@@ -156,19 +160,19 @@ int number_of(descriptor const& d) noexcept { return d.number; }
 std::uint32_t generation_of(descriptor const& d) noexcept { return d.generation(); }
 
 int register_descriptor(epoll_driver& by, descriptor& d, direction dir) noexcept {
-  if (directions_in(d.registered.load(std::memory_order_relaxed), by) & direction_bit(dir)) [[likely]] return 0;
+  if (directions_in(d.registered.load(std::memory_order_seq_cst), by) & direction_bit(dir)) [[likely]] return 0;
 
   std::lock_guard const guard(d.lock);
   std::uint64_t const before = d.registered.load(std::memory_order_relaxed);
   std::uint64_t directions = directions_in(before, by) | direction_bit(dir);
   // Another runtime has come in between, so what this set is told replaces what it was told before; and the other direction may wait in it.
-  if (before != 0 && before >> 2 != by.serial() && (d.look() & descriptor::held(other(dir)))) directions |= direction_bit(other(dir));
+  if (before != 0 && before >> 2 != by.serial() && d.is_held(other(dir))) directions |= direction_bit(other(dir));
   std::uint32_t events = EPOLLET;
   if (directions & direction_bit(direction::read)) events |= EPOLLIN | EPOLLPRI | EPOLLRDHUP;
   if (directions & direction_bit(direction::write)) events |= EPOLLOUT;
   // It reports at once what is there already: nothing that came before is lost.
   if (int const error = by.control(d.number, events, d.epoll_data())) return error;
-  d.registered.store(by.serial() << 2 | directions, std::memory_order_relaxed);
+  d.registered.store(by.serial() << 2 | directions, std::memory_order_seq_cst);
   return 0;
 }
 

@@ -11,7 +11,9 @@
 // registered   serial number of the driver in whose set it was put last, << 2 | the directions it is in that set for. Written under `lock`; read by anybody
 //              who holds a claim. A descriptor may be waited for in several runtimes, one after the other or one for each direction: it is in the sets
 //              of all of them then, and an operation goes back to its own runtime, whoever harvests its event. A set that is told of it again is told of
-//              both directions if the other one is in use: that one may be waiting in it.
+//              both directions if the other one is in use: that one may be waiting in it. A user claims, then looks here whether it has to tell the set;
+//              another runtime writes here what it tells its own, and then one that tells the set again looks for claims. seq_cst on all of it: one of the
+//              two sees the other (Dekker's algorithm).
 //
 // Thread safety: any thread.
 #pragma once
@@ -39,7 +41,7 @@ struct alignas(cache_line) descriptor : descriptor_core<real_sync> {
 };
 static_assert(sizeof(descriptor) == 64);
 
-// open_descriptor() takes over a number; throws bad_alloc, then the number is closed.
+// open_descriptor() takes over a number; throws bad_alloc, then the number is closed. adopt_descriptor(): then it stays the caller's.
 // close_descriptor(): the number is closed as soon as nobody uses it. Whoever waits is completed with operation_canceled.
 // (skua/detail/socket_handle.hpp declares them.)
 

@@ -77,6 +77,7 @@ public:
   static constexpr bool worth_trying(word w, direction d) noexcept { return w & (ready(d) | end(d)); }
 
   word look() const noexcept { return word_.load(std::memory_order_acquire); }   // acquire: a system call that follows comes after it
+  bool is_held(direction d) const noexcept { return word_.load(std::memory_order_seq_cst) & held(d); }
   std::uint32_t generation() const noexcept { return generation_of(word_.load(std::memory_order_relaxed)); }
 
   // ------------------------------------------------------------------------------------------------ the user of a direction
@@ -88,8 +89,8 @@ public:
     do {
       if ((w & closed) || generation_of(w) != generation) return claimed::closed;
       if (w & held(d)) return claimed::occupied;
-      // acquire: pairs with finish() of the user before, and with renew().
-    } while (!word_.compare_exchange_weak(w, w | held(d), std::memory_order_acquire, std::memory_order_relaxed));
+      // acquire: pairs with finish() of the user before, and with renew(). seq_cst: see descriptor::registered.
+    } while (!word_.compare_exchange_weak(w, w | held(d), std::memory_order_seq_cst, std::memory_order_relaxed));
     seen = w | held(d);
     return claimed::yes;
   }

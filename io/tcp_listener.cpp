@@ -26,7 +26,7 @@ tcp_listener tcp_listener::adopt(int fd) {
   char const* const what = "skua: tcp_listener::adopt";
   if (detail::get_option(fd, SOL_SOCKET, SO_PROTOCOL, what) != IPPROTO_TCP) detail::fail(EPROTOTYPE, what);
   detail::expect_listening(fd, what);
-  return tcp_listener(detail::socket_handle(fd));
+  return tcp_listener(detail::socket_handle::adopt(fd));
 }
 
 endpoint tcp_listener::local_endpoint() const { return detail::local_endpoint_of(native_handle()); }

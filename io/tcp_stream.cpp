@@ -22,7 +22,7 @@ tcp_stream tcp_stream::adopt(int fd) {
   char const* const what = "skua: tcp_stream::adopt";
   detail::expect_stream(fd, what);
   bool const tcp = detail::get_option(fd, SOL_SOCKET, SO_PROTOCOL, what) == IPPROTO_TCP;
-  return tcp_stream(detail::socket_handle(fd, tcp ? short_one : detail::short_transfer::means_nothing));
+  return tcp_stream(detail::socket_handle::adopt(fd, tcp ? short_one : detail::short_transfer::means_nothing));
 }
 
 void tcp_stream::set_no_delay(bool on) { set_option(native_handle(), IPPROTO_TCP, TCP_NODELAY, on, "skua: set_no_delay"); }

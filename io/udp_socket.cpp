@@ -91,7 +91,7 @@ udp_socket udp_socket::bind(endpoint at, udp_options const& o) {
 udp_socket udp_socket::adopt(int fd) {
   char const* const what = "skua: udp_socket::adopt";
   if (detail::get_option(fd, SOL_SOCKET, SO_PROTOCOL, what) != IPPROTO_UDP) detail::fail(EPROTOTYPE, what);
-  return udp_socket(detail::socket_handle(fd));
+  return udp_socket(detail::socket_handle::adopt(fd));
 }
 
 void udp_socket::connect(endpoint to) {

@@ -83,7 +83,7 @@ unix_stream unix_stream::adopt(int fd) {
   char const* const what = "skua: unix_stream::adopt";
   detail::expect_unix(fd, what);
   detail::expect_stream(fd, what);
-  return unix_stream(detail::socket_handle(fd, short_one));
+  return unix_stream(detail::socket_handle::adopt(fd, short_one));
 }
 
 unix_credentials unix_stream::peer_credentials() const {
@@ -113,7 +113,7 @@ unix_listener unix_listener::adopt(int fd) {
   detail::expect_unix(fd, what);
   if (detail::get_option(fd, SOL_SOCKET, SO_TYPE, what) != SOCK_STREAM) detail::fail(EPROTOTYPE, what);
   detail::expect_listening(fd, what);
-  return unix_listener(detail::socket_handle(fd));
+  return unix_listener(detail::socket_handle::adopt(fd));
 }
 
 std::string unix_listener::address() const {

@@ -20,9 +20,11 @@ void watch_forks() {
 
 } // namespace
 
+bool is_forked() noexcept { return forked.load(std::memory_order_relaxed); }   // relaxed: written before anything else runs in the child
+
 void check_not_forked() {
   watch_forks();
-  if (forked.load(std::memory_order_relaxed))
+  if (is_forked())
     throw usage_error("skua: the runtime cannot be used in a child after fork(); call exec, or make the runtime after the fork");
 }
 

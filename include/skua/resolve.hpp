@@ -16,7 +16,8 @@ namespace skua {
 //
 // Thread safety: on workers only.
 // Stop: a suspension point, at once; a lookup that has begun goes on by itself on its thread, and its result is dropped. So while no name server answers,
-// lookups that time out add up, and when they have all of options::max_blocking_threads, all other blocking work waits.
+// lookups that time out add up, and when they have all of options::max_blocking_threads, all other blocking work waits. The end of the
+// runtime waits for those that have begun, as for all blocking work (S7).
 // Errors: std::system_error with resolver_category() (EAI_NONAME: there is no such name, EAI_SERVICE: no such service, EAI_AGAIN: the name server does not
 // answer), or system_category().
 //

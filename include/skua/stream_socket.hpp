@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // stream_socket: what connections of every kind have in common. tcp.hpp and unix_socket.hpp make them.
 //
-// Descriptors are non-blocking, and never inherited by child processes. No operation raises SIGPIPE.
+// Descriptors that skua makes are non-blocking and close-on-exec; an adopted one stays as it is. No operation blocks on either, and none raises SIGPIPE.
 #pragma once
 #include "detail/socket_handle.hpp"
 #include "detail/transfer.hpp"
@@ -28,7 +28,7 @@ using const_buffer = std::span<std::byte const>;
 // transferred a part, which only as_result() reports; afterwards the stream is good for closing only (S17).
 // Errors: transfer_error, a std::system_error with the kernel's code (connection_reset, broken_pipe, timed_out ..) and the number of bytes
 // transferred. operation_canceled: the stream was closed meanwhile (S19). bad_file_descriptor: it was not open to begin with. bad_alloc at a branch's first
-// suspension; then nothing was transferred.
+// suspension; then nothing was transferred. no_space_on_device: the user may wait for no more descriptors (fs.epoll.max_user_watches).
 // Lifetime: buffers must live until the operation has ended, which a coroutine's locals do, on every path. The stream may outlive its runtime.
 class stream_socket {
 public:
@@ -36,7 +36,7 @@ public:
   explicit operator bool() const noexcept { return static_cast<bool>(handle_); }
   // -1 if it is not open. For options that skua does not know; never close it.
   int native_handle() const noexcept { return handle_.number(); }
-  // Gives the descriptor up, which stays open and non-blocking. usage_error while somebody reads or writes.
+  // Gives the descriptor up, which stays open, and as it is. usage_error while somebody reads or writes.
   int release() { return handle_.release(); }
   // A task that waits on it gets operation_canceled; the number is free when nobody uses it any more (S19). Data that was written is still sent.
   // Unread data is discarded, and the peer is told by a reset.

@@ -50,7 +50,7 @@ public:
   explicit operator bool() const noexcept { return static_cast<bool>(handle_); }
   // -1 if it is not open. For options that skua does not know; never close it.
   int native_handle() const noexcept { return handle_.number(); }
-  // Gives the descriptor up, which stays open and non-blocking. usage_error while somebody sends or receives.
+  // Gives the descriptor up, which stays open, and as it is. usage_error while somebody sends or receives.
   int release() { return handle_.release(); }
   // A task that waits on it gets operation_canceled; the number is free when nobody uses it any more (S19).
   void close() noexcept { handle_.close(); }

@@ -2,9 +2,13 @@
 // Unit: a descriptor's word, step by step, and the table; what happens concurrently is in tests/model/descriptor_model.cpp.
 #include "io/descriptor.hpp"
 #include "io/epoll_driver.hpp"
+#include "skua/net.hpp"
+#include "tests/support/allocation_count.hpp"
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <new>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <vector>
 
@@ -210,6 +214,31 @@ TEST(DescriptorTable, grows_and_counts) {
   for (std::size_t i = 1; i != all.size(); ++i) EXPECT_NE(all[i]->index, all[i - 1]->index);
   for (descriptor* d : all) skua::detail::close_descriptor(*d);
   EXPECT_EQ(skua::detail::open_descriptors(), before);
+}
+
+// As with every other error of adopt().
+TEST(DescriptorTable, what_is_adopted_without_memory_stays_the_callers) {
+  SKIP_UNLESS_ALLOCATIONS_ARE_COUNTED();
+  int const tcp = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), udp = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+            local = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), listening = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+            local_listening = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(::listen(listening, 1), 0);
+  sa_family_t const abstract = AF_UNIX;   // a name that the kernel chooses
+  ASSERT_EQ(::bind(local_listening, reinterpret_cast<sockaddr const*>(&abstract), sizeof abstract), 0);
+  ASSERT_EQ(::listen(local_listening, 1), 0);
+  std::vector<descriptor*> all;
+  all.reserve(1 << 20);
+  {
+    skua_test::without_memory const w;
+    EXPECT_THROW(for (;;) all.push_back(&skua::detail::open_descriptor(-1)), std::bad_alloc);   // all that the table has left
+    EXPECT_THROW((void)skua::tcp_stream::adopt(tcp), std::bad_alloc);
+    EXPECT_THROW((void)skua::tcp_listener::adopt(listening), std::bad_alloc);
+    EXPECT_THROW((void)skua::udp_socket::adopt(udp), std::bad_alloc);
+    EXPECT_THROW((void)skua::unix_stream::adopt(local), std::bad_alloc);
+    EXPECT_THROW((void)skua::unix_listener::adopt(local_listening), std::bad_alloc);
+  }
+  for (descriptor* d : all) skua::detail::close_descriptor(*d);
+  for (int fd : {tcp, udp, local, listening, local_listening}) EXPECT_EQ(::close(fd), 0);
 }
 
 } // namespace

@@ -2,6 +2,7 @@
 // Unit: tcp_stream and tcp_listener, what each call does. Ends of connections, shortages and races: tcp_ends_test, tcp_stop_test.
 #include "skua/net.hpp"
 #include "skua/runtime.hpp"
+#include "skua/spawn.hpp"
 #include "skua/time.hpp"
 #include "skua/timeout.hpp"
 #include "tests/support/io_test.hpp"
@@ -11,6 +12,7 @@
 #include <atomic>
 #include <cstring>
 #include <fcntl.h>
+#include <functional>
 #include <gtest/gtest.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -19,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <system_error>
 #include <unistd.h>
 #include <vector>
@@ -255,6 +258,28 @@ TEST_F(Tcp, a_descriptor_can_be_released_and_adopted) {
     client.close();
     EXPECT_EQ(co_await second, "2");
   }, single_worker);
+}
+
+// Both have the same epoll set.
+TEST_F(Tcp, a_forked_child_that_releases_a_stream_takes_no_event_from_its_parent) {
+  run([]() -> task<> {
+    auto [client, server] = co_await connect_pair();
+    auto const read_one = [](tcp_stream& s) -> task<> {
+      std::array<std::byte, 1> one;
+      co_await s.read_exactly(one);
+    };
+    for (int i = 0; i != 2; ++i) {
+      auto reader = skua::spawn(read_one, std::ref(server));
+      co_await skua_test::until_all_wait();
+      co_await client.write_all("x");
+      co_await skua::timeout(30s, std::move(reader));
+      pid_t const child = ::fork();
+      if (child == 0) ::_exit(server.release() >= 0 ? 0 : 1);
+      int status = 0;
+      EXPECT_EQ(::waitpid(child, &status, 0), child);
+      EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    }
+  }, skua_test::single_worker);
 }
 
 TEST_F(Tcp, an_adopted_descriptor_may_be_blocking) {

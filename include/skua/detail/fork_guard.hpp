@@ -6,5 +6,6 @@ namespace skua::detail {
 
 // Throws usage_error in a process that was forked from one in which a runtime had been made.
 void check_not_forked();
+bool is_forked() noexcept;
 
 } // namespace skua::detail

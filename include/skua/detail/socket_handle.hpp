@@ -7,12 +7,13 @@
 namespace skua::detail {
 
 struct descriptor;
-// What a transfer of fewer bytes than were asked for says. Of TCP: the kernel has no more, or no more room, and another call would only say so. Of other
+// What a read of fewer bytes than were asked for says. Of TCP: the kernel has no more, and another call would only say so. Of other
 // sockets nothing: a read of a Unix-domain stream ends in front of descriptors that were passed, or at another sender's bytes.
 enum class short_transfer : bool { means_nothing, means_blocked };
 
 // Implemented in io/descriptor.cpp; io/descriptor.hpp says more.
 descriptor& open_descriptor(int number, short_transfer = short_transfer::means_nothing);
+descriptor& adopt_descriptor(int number, short_transfer = short_transfer::means_nothing);
 void close_descriptor(descriptor& d) noexcept;
 int number_of(descriptor const& d) noexcept;
 std::uint32_t generation_of(descriptor const& d) noexcept;
@@ -26,6 +27,7 @@ public:
   socket_handle() noexcept = default;
   explicit socket_handle(int number, short_transfer s = short_transfer::means_nothing)
       : socket_handle(open_descriptor(number, s)) {}   // closes it if it throws
+  static socket_handle adopt(int number, short_transfer s = short_transfer::means_nothing) { return socket_handle(adopt_descriptor(number, s)); }   // does not
   socket_handle(socket_handle&& o) noexcept : descriptor_(o.take()), generation_(o.generation_) {}
   socket_handle& operator=(socket_handle&& o) noexcept {
     if (this != &o) {
