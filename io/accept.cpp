@@ -22,7 +22,9 @@ bool is_the_connections(int error) noexcept {
   return error == ECONNABORTED || error == EINTR || error == ENETDOWN || error == EPROTO || error == ENOPROTOOPT || error == EHOSTDOWN ||
          error == ENONET || error == EHOSTUNREACH || error == ENETUNREACH || error == EPERM;   // EPERM: a firewall
 }
-bool is_shortage(int error) noexcept { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == ENOSPC; }   // ENOSPC: fs.epoll.max_user_watches
+bool is_shortage(int error) noexcept {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == ENOSPC;   // ENOSPC: fs.epoll.max_user_watches
+}
 
 struct accept_operation : accept_wait {
   using accept_wait::accept_wait;

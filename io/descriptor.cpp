@@ -142,7 +142,7 @@ bool is_shut_for_reading(descriptor const& d, std::uint32_t generation) noexcept
 int release_descriptor(descriptor& d) noexcept {
   if (!d.close_if_unused()) return -1;
   int const number = d.number;
-  // In the set of another runtime it stays: its events are dropped by their generation. So it does in a forked child, whose set is its parent's, which waits in it.
+  // In the set of another runtime it stays: its events are dropped by their generation. So it does in a forked child: the set is its parent's, which may wait.
   if (epoll_driver* const driver = tl.owner != nullptr && !is_forked() ? descriptors_of(*tl.owner) : nullptr;
       driver != nullptr && directions_in(d.registered.load(std::memory_order_relaxed), *driver) != 0)
     driver->forget(number);

@@ -197,7 +197,7 @@ task<file> file::open(std::string path, open_mode mode, unsigned permissions) {
   if (fd == -ECANCELED) co_await this_task::checkpoint();
   if (fd < 0) detail::file_failed(fd, "open", h.path);
   h.fd = static_cast<int>(fd);
-  (void)::fcntl(h.fd, F_SETFL, flags & ~O_NONBLOCK);   // it was for opening only: not to wait for the other end of a FIFO or for a device, which no stop could end
+  (void)::fcntl(h.fd, F_SETFL, flags & ~O_NONBLOCK);   // it was for opening: not to wait for a FIFO's other end or a device, which no stop could end
   co_return opened;
 }
 

@@ -55,8 +55,8 @@ io_step failed(io_operation& op, int error) noexcept {
   return io_step::done;
 }
 
-// Would another call say EAGAIN, as this one moved less than it could have? Not at the end, which is reported as no bytes, and stays. Nor need it when writing: the
-// kernel sends what comes before memory that cannot be read, and no event says that there is room, as there was all the time.
+// Would another call say EAGAIN, as this one moved less than it could have? Not at the end, which is reported as no bytes, and stays. Nor need it when
+// writing: the kernel sends what comes before memory that cannot be read, and no event says that there is room, as there was all the time.
 bool exhausted(io_operation const& op, std::size_t moved, std::size_t wanted) noexcept {
   return op.io().direction == 0 && moved != 0 && moved < wanted && op.target->short_one == short_transfer::means_blocked;
 }
