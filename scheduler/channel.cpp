@@ -16,6 +16,7 @@ bool withdraw_sending(operation& op) noexcept {
 }
 void generator_misused() { throw usage_error("skua: this generator is being awaited by another task"); }
 void channel_misused() { throw usage_error("skua: this handle is on no channel: it was moved from, or default-constructed"); }
+void message_has_left() { throw usage_error("skua: this send() has sent its message, or given it back: it has nothing to send"); }
 
 template class channel_base_of<channel_waiting>;
 

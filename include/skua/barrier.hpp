@@ -37,6 +37,7 @@ public:
     std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       owner = detail::tl.owner;
+      last_ = false;   // of an earlier await: this may be one that was kept
       detail::waiter_ring through;
       // INV-WAIT-4: whoever has been let through may destroy the barrier; *this, if it is the last, is not known to anybody.
       switch (barrier_.core_.arrive(*this, through)) {

@@ -214,11 +214,16 @@ public:
       detail::shared_cell<T> message;
     };
     static constexpr bool gives_out = true;
-    parts_type parts() noexcept { return {state_, std::move(this->message)}; }
+    parts_type parts() {
+      check_kept();
+      this->status = send_status::sent;
+      return {state_, std::move(this->message)};
+    }
     explicit awaiter(parts_type&& p) noexcept : awaiter(p.of, std::move(p.message)) {}
     awaiter(state& s, detail::shared_cell<T>&& v) noexcept : base(kind, std::move(v)), state_(s) {}
     bool await_ready() const noexcept { return false; }
     std::coroutine_handle<> await_suspend(detail::own_coroutine h) {
+      check_kept();
       if (!detail::begin(*this, h)) [[unlikely]] return detail::unwind(h.address());
       this->owner = detail::tl.owner;
       bool waits;
@@ -245,6 +250,9 @@ public:
     void enlist_now() noexcept { state_.core.enlist_sender_locked(*this); }
 
   private:
+    void check_kept() const {   // as a channel's
+      if (this->status == send_status::sent) detail::message_has_left();
+    }
     std::optional<detail::shared_cell<T>> dropped_;   // destroyed without the lock
     static bool withdraw(detail::operation& op) noexcept {
       auto& self = static_cast<awaiter&>(static_cast<detail::waiter&>(static_cast<detail::waiter_links&>(op)));
@@ -254,7 +262,8 @@ public:
     state& state_;
   };
   // Sends to everybody who has subscribed (if nobody has, to nobody). Waits for room only with slow_receiver::wait. Returns false if it was closed.
-  // Stop: a suspension point; a stopped send has not sent. Errors: bad_alloc, what T's move throws: then nothing was sent.
+  // Stop: a suspension point; a stopped send has not sent. Errors: bad_alloc, what T's move throws: then nothing was sent; usage_error if what
+  // send() returned is kept, and awaited again when it has sent its message.
   awaiter send(T v) const { return awaiter(at(), detail::to_shared_cell<T>(std::move(v))); }
   // The same without waiting; any thread, also outside the runtime.
   [[nodiscard]] send_status try_send(T v) const {

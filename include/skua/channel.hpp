@@ -57,6 +57,7 @@ inline constexpr operation_kind receive_kind{"receive", withdraw_receiving};
 inline constexpr operation_kind send_kind{"send", withdraw_sending};
 
 [[noreturn]] SKUA_COLD void channel_misused();
+[[noreturn]] SKUA_COLD void message_has_left();   // a send that is kept, and performed again
 
 // The three kinds of channels: what is buffered, and where.
 template <class T>
@@ -88,10 +89,10 @@ public:
   SKUA_INLINE explicit recv_awaiter(state* s) noexcept : state_(s) {}
   recv_awaiter(recv_awaiter const&) = delete;
   SKUA_INLINE bool await_ready() noexcept {
+    this->message.reset();   // of an earlier await: this may be one that was kept
     return !attention() && !state_->looks_empty() && spend_budget() && state_->try_receive(this->message);
   }
   std::coroutine_handle<> await_suspend(own_coroutine h) {
-    this->message.reset();   // of an earlier await: this may be one that was kept
     channel_waiter& w = *std::construct_at(&waiter_, receive_kind, state_, static_cast<receiving<value>*>(this));
     if (!begin(w, h)) [[unlikely]] return unwind(h.address());
     w.owner = tl.owner;
@@ -130,7 +131,8 @@ class [[nodiscard("send() does nothing until it is awaited")]] send_awaiter : se
 public:
   SKUA_INLINE send_awaiter(state* s, value&& v) noexcept : sending<value>(std::move(v)), state_(s) {}
   send_awaiter(send_awaiter const&) = delete;
-  SKUA_INLINE bool await_ready() noexcept {
+  SKUA_INLINE bool await_ready() {
+    check_kept();
     if (attention() || state_->looks_full() || !spend_budget()) return false;
     return (this->status = state_->try_send(this->message)) == send_status::sent;
   }
@@ -155,14 +157,22 @@ public:
   }
   SKUA_INLINE send_result<T> await_resume() noexcept {
     if (this->status == send_status::sent) [[likely]] return {};
-    return send_result<T>(this->status, std::move(Kind::cell(this->message)));
+    return send_result<T>(std::exchange(this->status, send_status::sent), std::move(Kind::cell(this->message)));
   }
 
   // For select.
   state& at() const noexcept { return *state_; }
-  value&& take() noexcept { return std::move(this->message); }
+  value&& take() {
+    check_kept();
+    this->status = send_status::sent;
+    return std::move(this->message);
+  }
 
 private:
+  // `sent` once the message has left, wherever to. One that was stopped while it waited has its message, and may be awaited again.
+  SKUA_INLINE void check_kept() const {
+    if (this->status == send_status::sent) [[unlikely]] message_has_left();
+  }
   state* state_;
   union {
     channel_waiter waiter_;
@@ -274,7 +284,8 @@ public:
   // If somebody waits for a message, it is handed over directly. Who waits to send is served in order. Allocates nothing, unless T's move constructor
   // may throw: then a box for the message, before anything else.
   // Stop: a suspension point. A stopped send has not sent, and the message is destroyed with the coroutine; one whose message was taken returns first (S4).
-  // Errors: what T's move throws, and then nothing was sent; bad_alloc at a branch's first suspension.
+  // Errors: what T's move throws, and then nothing was sent; bad_alloc at a branch's first suspension; usage_error if what send() returned is kept, and awaited
+  // again when it has sent its message, or given it back.
   // Lifetime: the handle must live until it has returned.
   send_awaiter<T, Kind> send(T v) const
     requires(!std::same_as<Kind, priority_kind<T>>)

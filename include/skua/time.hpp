@@ -17,6 +17,11 @@ inline constexpr operation_kind sleep_kind{"sleep", withdraw_sleep};
 class [[nodiscard("sleep_for does nothing until it is awaited")]] sleep_awaiter : timer_operation {
 public:
   explicit sleep_awaiter(std::uint64_t when) noexcept : timer_operation(sleep_kind) { deadline_ns = when; }
+  // One that is kept is not armed itself, for that writes its deadline_ns; and one that is not needs no second place in the frame for its delay.
+  template <std::same_as<sleep_awaiter&> A>   // GCC tries one that is no template for rvalues, too, and fails
+  friend sleep_awaiter operator co_await(A&& kept) noexcept {
+    return sleep_awaiter(kept.deadline_ns);
+  }
   bool await_ready() const noexcept { return false; }
   SKUA_INLINE std::coroutine_handle<> await_suspend(own_coroutine h) {
     if (!begin(*this, h)) [[unlikely]] return unwind(h.address());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unit: mistakes of the program get a clear error, and nothing else.
 #include "skua/async_generator.hpp"
+#include "skua/barrier.hpp"
 #include "skua/blocking.hpp"
 #include "skua/broadcast.hpp"
 #include "skua/channel.hpp"
@@ -135,6 +136,27 @@ TEST(Misuse, an_operation_that_is_kept_and_awaited_twice) {
     EXPECT_EQ(co_await received, "b");
     EXPECT_EQ(co_await received, std::nullopt);
 
+    skua::channel<std::string> drained(2);
+    (void)co_await drained.send("a");
+    auto late = drained.recv();
+    EXPECT_EQ(co_await late, "a");
+    drained.close();
+    while (skua::detail::attention()) co_await skua::this_task::yield();   // the runtime has begun: it looks without suspending
+    late.at().size_.store(1);   // what is seen while another receiver takes the last message
+    EXPECT_EQ(co_await late, std::nullopt);
+
+    skua::barrier barrier(2);
+    auto arrives = barrier.arrive_and_wait();
+    auto another = skua::spawn([&]() -> task<bool> { co_return co_await barrier.arrive_and_wait(); });
+    co_await skua::this_task::yield();
+    EXPECT_TRUE(co_await arrives);
+    EXPECT_FALSE(co_await another);
+    skua::spawn_detached([&]() -> task<> {
+      co_await skua::this_task::yield();
+      EXPECT_TRUE(co_await barrier.arrive_and_wait());
+    });
+    EXPECT_FALSE(co_await arrives);
+
     skua::broadcast<std::string> broadcast(1, skua::slow_receiver::drop_oldest);
     auto subscriber = broadcast.subscribe();
     for (auto text : {"a", "b"}) (void)co_await broadcast.send(text);
@@ -156,6 +178,47 @@ TEST(Misuse, an_operation_that_is_kept_and_awaited_twice) {
     auto fails = strand.run([]() -> int { throw std::runtime_error("again"); });
     EXPECT_THROW(co_await fails, std::runtime_error);
     EXPECT_THROW(co_await fails, std::runtime_error);   // and no exception is left over (leak sanitizer)
+  }());
+}
+
+// Its message has left, and there is nothing to send: for a receiver that dereferenced it.
+TEST(Misuse, a_send_that_is_kept_and_awaited_when_its_message_has_left) {
+  struct boxed : std::string {   // its move may throw, so it is in a box
+    using std::string::string;
+    boxed(boxed const&) = default;
+  };
+  skua::run({.workers = 1}, []() -> task<> {
+    skua::channel<boxed> channel(1);
+    auto sent = channel.send("a");
+    EXPECT_TRUE(co_await sent);
+    EXPECT_THROW((void)co_await sent, skua::usage_error);
+    EXPECT_THROW((void)skua::on(std::move(sent), [] {}), skua::usage_error);
+
+    auto waits = channel.send("b");
+    EXPECT_THROW((void)co_await skua::timeout(0s, waits), skua::timeout_error);
+    EXPECT_EQ(channel.try_recv(), "a");
+    EXPECT_TRUE(co_await waits);   // it had not been sent
+    EXPECT_EQ(channel.try_recv(), "b");
+
+    auto selected = channel.send("c");
+    co_await skua::select(skua::on(std::move(selected), [](auto const& r) { EXPECT_TRUE(r); }));
+    EXPECT_THROW((void)co_await selected, skua::usage_error);
+    channel.close();
+    auto refused = channel.send("d");
+    EXPECT_EQ((co_await refused).value(), "d");
+    EXPECT_THROW((void)co_await refused, skua::usage_error);
+
+    skua::broadcast<boxed> broadcast(1);
+    auto subscriber = broadcast.subscribe();
+    auto told = broadcast.send("a");
+    EXPECT_TRUE(co_await told);
+    EXPECT_THROW((void)co_await told, skua::usage_error);
+    EXPECT_THROW((void)skua::on(std::move(told), [] {}), skua::usage_error);
+    auto later = broadcast.send("b");
+    EXPECT_THROW((void)co_await skua::timeout(0s, later), skua::timeout_error);
+    EXPECT_EQ(*co_await subscriber.recv(), "a");
+    EXPECT_TRUE(co_await later);
+    EXPECT_EQ(*co_await subscriber.recv(), "b");
   }());
 }
 

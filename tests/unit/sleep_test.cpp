@@ -6,6 +6,7 @@
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
 #include <chrono>
+#include <ratio>
 #include <thread>
 #include <vector>
 
@@ -51,6 +52,38 @@ TEST_F(Sleep, counts_from_the_await) {
     co_await skua::sleep_for(1h);
     co_await none;
     EXPECT_EQ(skua::clock::now() - begin, 1h + 10s);
+  };
+  rt.block_on(body);
+}
+
+// The timer writes the time at which it is due where the delay was.
+TEST_F(Sleep, that_is_kept_lasts_as_long_each_time) {
+  auto body = []() -> task<> {
+    auto kept = skua::sleep_for(10s);
+    for (int i = 0; i != 2; ++i) {
+      auto const begin = skua::clock::now();
+      co_await kept;
+      EXPECT_EQ(skua::clock::now() - begin, 10s);
+    }
+    auto const begin = skua::clock::now();
+    EXPECT_THROW(co_await skua::timeout(1s, kept), skua::timeout_error);
+    co_await kept;
+    EXPECT_EQ(skua::clock::now() - begin, 11s);
+  };
+  rt.block_on(body);
+}
+
+TEST_F(Sleep, takes_periods_that_are_no_whole_nanoseconds) {
+  auto body = []() -> task<> {
+    auto const begin = skua::clock::now();
+    co_await skua::sleep_for(std::chrono::duration<int, std::ratio<1, 60>>(30));
+    EXPECT_EQ(skua::clock::now() - begin, 500ms);
+    co_await skua::sleep_for(std::chrono::duration<long, std::ratio<1, 3>>(1));   // rounded up
+    EXPECT_EQ(skua::clock::now() - begin, 833'333'334ns);
+    co_await skua::sleep_for(std::chrono::duration<unsigned, std::ratio<1, 48'000>>(48'000));
+    EXPECT_EQ(skua::clock::now() - begin, 1'833'333'334ns);
+    co_await skua::sleep_for(std::chrono::duration<long, std::ratio<1, 24>>::min());
+    EXPECT_EQ(skua::clock::now() - begin, 1'833'333'334ns);
   };
   rt.block_on(body);
 }

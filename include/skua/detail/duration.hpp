@@ -15,7 +15,7 @@ inline constexpr std::int64_t most_ns = std::int64_t{1} << 62;   // 146 years; s
 // Rounded up. What does not fit between -most_ns and most_ns is cut off there.
 template <class Rep, class Period>
 constexpr std::int64_t ns_at_most(std::chrono::duration<Rep, Period> d) noexcept {
-  if constexpr (std::integral<Rep> && std::ratio_greater_equal_v<Period, std::nano>) {
+  if constexpr (std::integral<Rep> && std::ratio_divide<Period, std::nano>::den == 1) {   // a whole number of ns
     using wide = std::chrono::duration<std::int64_t, Period>;   // the limit may not fit into Rep
     using ns = std::chrono::duration<std::int64_t, std::nano>;
     constexpr std::int64_t limit = std::chrono::duration_cast<wide>(ns(most_ns)).count();
