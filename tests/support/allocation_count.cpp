@@ -8,7 +8,7 @@
 namespace {
 std::atomic<std::uint64_t> count{0};
 constinit thread_local bool none_left = false;
-}
+}   // namespace
 
 std::uint64_t skua_test::allocations() noexcept { return count.load(std::memory_order_relaxed); }
 skua_test::without_memory::without_memory() noexcept { none_left = true; }
