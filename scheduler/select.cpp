@@ -39,7 +39,7 @@ unsigned next_turn(unsigned count) noexcept {
 unsigned select_operation::lock_channels() noexcept {
   unsigned n = 0;
   for (unsigned i = 0; i != count; ++i)
-    if (select_branch& b = *branches[i]; b.enabled && b.source != nullptr && b.source->lock != nullptr) locks[n++] = b.source->lock(b);
+    if (select_branch& b = *branches[i]; b.waits_for(true)) locks[n++] = b.source->lock(b);
   std::sort(locks, locks + n, [](source_lock const& a, source_lock const& b) { return std::less<>{}(a.at, b.at); });
   n = static_cast<unsigned>(std::unique(locks, locks + n, [](source_lock const& a, source_lock const& b) { return a.at == b.at; }) - locks);
   for (unsigned i = 0; i != n; ++i) locks[i].change(locks[i].at, true);
@@ -49,15 +49,14 @@ void select_operation::unlock_channels(unsigned n) noexcept {
   while (n != 0) --n, locks[n].change(locks[n].at, false);
 }
 
-bool select_operation::try_branches(select_taken& taken) noexcept {
-  unsigned i = next_turn(count);
+// Of the channels, with their locks, or of the events, without: the first from `first` on that can be performed at once is.
+bool select_operation::try_branches(bool channels, unsigned first, select_taken& taken) noexcept {
+  unsigned i = first;
   for (unsigned tried = 0; tried != count; ++tried, i = i + 1 == count ? 0 : i + 1) {
     select_branch& b = *branches[i];
-    if (b.enabled && b.source != nullptr && b.source->try_now(b, taken)) return claims.settle(i), performed = true;
+    if (b.waits_for(channels) && b.source->try_now(b, taken)) return claims.settle(i), performed = true;
   }
-  if (default_branch == none) return false;
-  claims.settle(default_branch);
-  return performed = true;
+  return false;
 }
 
 std::coroutine_handle<> select_operation::start(std::coroutine_handle<> h) {
@@ -73,18 +72,33 @@ std::coroutine_handle<> select_operation::start(std::coroutine_handle<> h) {
   return run();
 }
 
+std::coroutine_handle<> select_operation::go_on_performed(select_taken& taken) noexcept {
+  taken.wake_all();
+  return go_on_fairly(*this);
+}
+
 std::coroutine_handle<> select_operation::run() noexcept {
   owner = tl.owner;
   select_taken taken;
-  unsigned const held = lock_channels();
-  if (try_branches(taken)) {
+  unsigned const first = next_turn(count);
+  // An event may ask the kernel: not with a spin lock held that others wait for. So the one whose turn it is says which sort is looked at first.
+  if (branches[first]->waits_for(true) && std::any_of(branches, branches + count, [](select_branch const* b) { return b->waits_for(false); })) {
+    unsigned const held = lock_channels();
+    bool const done = try_branches(true, first, taken);
     unlock_channels(held);
-    taken.wake_all();
-    return go_on_fairly(*this);
+    if (done) return go_on_performed(taken);
+  }
+  if (try_branches(false, first, taken)) return go_on_performed(taken);
+  unsigned const held = lock_channels();
+  bool done = try_branches(true, first, taken);
+  if (!done && default_branch != none) claims.settle(default_branch), done = performed = true;
+  if (done) {
+    unlock_channels(held);
+    return go_on_performed(taken);
   }
   auto each = [this](bool channels, auto f) {
     for (unsigned i = 0; i != count; ++i)
-      if (select_branch& b = *branches[i]; b.enabled && b.source != nullptr && (b.source->lock != nullptr) == channels && !f(b)) return;
+      if (select_branch& b = *branches[i]; b.waits_for(channels) && !f(b)) return;
   };
   each(true, [this](select_branch& b) { return b.enlisted = true, b.source->enlist(b, *this), true; });
   unlock_channels(held);

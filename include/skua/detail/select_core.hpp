@@ -23,9 +23,9 @@
 // back; if it cannot, the select is reopened and starts again. (Rejected: to accept first and claim then. A loser could not put the connection back.)
 //
 // A select starts with the locks of all its channels held together, in the order of their addresses: it looks at all of them, performs the first
-// operation that can be performed, or enlists everywhere. So whoever is looking for a partner is not yet known to anybody, and one claim is enough:
-// two selects can meet, and neither has to claim itself. (Rejected: claiming both sides one after the other, which needs a third state
-// "claiming", waiting for it, and an order between selects.)
+// operation that can be performed, or enlists at all of them. So whoever is looking for a partner is not yet known to anybody, and one claim is enough:
+// two selects can meet, and neither has to claim itself. Events are looked at, and enlisted, without those locks: they may ask the kernel.
+// (Rejected: claiming both sides one after the other, which needs a third state "claiming", waiting for it, and an order between selects.)
 //
 // select_core.late_     counts the parties that are late. Each late party: -1 when it has found the claim taken. The select: +n, once it has tried to
 //                       take every branch back and n were refused. Whoever makes it 0 goes on with the select (as token_join.hpp).

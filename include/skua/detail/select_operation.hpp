@@ -46,6 +46,8 @@ struct select_branch {
   unsigned number = 0;           // in its select
   bool enabled = true, enlisted = false;
   explicit select_branch(select_source const* s) noexcept : source(s) {}
+  // For a channel, or else for an event.
+  bool waits_for(bool channel) const noexcept { return enabled && source != nullptr && (source->lock != nullptr) == channel; }
   select_branch(select_branch const&) = delete;
 };
 
@@ -73,7 +75,8 @@ private:
   static operation_kind const select_kind;
   unsigned lock_channels() noexcept;
   void unlock_channels(unsigned n) noexcept;
-  bool try_branches(select_taken& taken) noexcept;
+  bool try_branches(bool channels, unsigned first, select_taken& taken) noexcept;
+  std::coroutine_handle<> go_on_performed(select_taken& taken) noexcept;
   std::coroutine_handle<> run() noexcept;
   std::coroutine_handle<> go_on_confirmed() noexcept;
   std::int32_t take_back_losers() noexcept;
