@@ -15,7 +15,9 @@
 #include <cstdint>
 #include <gtest/gtest.h>
 #include <ostream>
+#include <string>
 #include <thread>
+#include <unistd.h>
 
 namespace skua_test {
 
@@ -25,10 +27,15 @@ struct resources {
   bool operator==(resources const&) const = default;
 
   static resources now() {
-    // ThreadSanitizer's own thread comes with the first one.
-    [[maybe_unused]] static bool const thread_made = (std::thread([] {}).join(), true);
+    [[maybe_unused]] static bool const thread_made = (make_a_thread(), true);   // ThreadSanitizer's own one comes with the first
     return {skua::detail::live_task_blocks(), skua::detail::live_frames(), skua::detail::attention_count.count.load(),
             entries("/proc/self/fd"), entries("/proc/self/task")};
+  }
+  // And waits until the kernel has forgotten it, which is later than the end of join().
+  static void make_a_thread() {
+    std::string entry;
+    std::thread([&] { entry = "/proc/self/task/" + std::to_string(gettid()); }).join();
+    while (access(entry.c_str(), F_OK) == 0) std::this_thread::yield();
   }
   friend std::ostream& operator<<(std::ostream& out, resources const& r) {
     return out << r.tasks << " tasks, " << r.frames << " frames, " << r.stops_under_way << " stops under way, " << r.descriptors

@@ -139,7 +139,7 @@ TEST_F(Watch, is_set_by_threads_from_outside) {
 
 // ---------------------------------------------------------------------------------------------- lifetime
 
-TEST(WatchDeath, a_receiver_that_is_destroyed_or_moved_while_it_is_awaited_is_named) {
+TEST(WatchDeathTest, a_receiver_that_is_destroyed_or_moved_while_it_is_awaited_is_named) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   auto const body = [](auto misuse) {
     skua::runtime rt{skua::options{.workers = 1}};
