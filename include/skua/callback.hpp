@@ -141,6 +141,7 @@ private:
 //     false   it has come, is coming, or cannot be taken back (also if it returns void, or there is no on_stop): it is waited for, and its value
 //             delivered (S4, S7)
 // The interface decides that race, so a value is never lost: it must be able to say which of the two it is.
+// It must not throw: that ends the process.
 // Thread safety: on workers only. Errors: what start throws (then it must not call back), what was set; bad_alloc at a branch's first suspension, before
 // start is called. Allocates nothing. Lifetime: callables are kept until it has returned.
 template <class T = void, class Start, class OnStop = detail::never_taken_back>

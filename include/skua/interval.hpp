@@ -72,9 +72,8 @@ private:
   }
   template <class Rep, class Period>
   static std::uint64_t in_ns(std::chrono::duration<Rep, Period> d) {
-    std::int64_t const ns = detail::ns_at_most(d);
-    if (ns <= 0) throw usage_error("skua: an interval needs a positive period");
-    return static_cast<std::uint64_t>(ns);
+    if (!(d > std::chrono::duration<Rep, Period>::zero())) throw usage_error("skua: an interval needs a positive period");   // also what is no number
+    return static_cast<std::uint64_t>(detail::ns_at_most(d));
   }
   bool is_due() const noexcept { return detail::clock_now_ns() >= next_ns_; }
   clock::time_point advance() noexcept {

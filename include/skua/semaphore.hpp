@@ -51,7 +51,7 @@ private:
 // Thread safety: acquire on workers; try_acquire, release and available from any thread.
 // Stop: acquire is a suspension point; a stopped acquire has taken nothing, and those behind it, if there are enough for them now, go on. If it had been
 // given its permits before, the task goes on with them, and its next suspension point sees the stop (S4).
-// Errors: none (bad_alloc at a branch's first suspension).
+// Errors: none (bad_alloc at a branch's first suspension), but for release().
 // Lifetime: must outlive its permits. Who has got a permit may destroy it (once the permit is given back or forgotten), also while the releaser is still
 // inside release(), if no other task is inside acquire(). Destroying it while tasks wait ends the process.
 // Fairness: first come, first served: nobody overtakes a task that waits, however few permits it wants; so a large acquire is not starved by small ones. A
@@ -102,11 +102,20 @@ public:
     if (core_.try_take(n)) return {*this, n};
     return {};
   }
-  // Adds `n` permits: given back, or new.
-  void release(std::uint64_t n = 1) noexcept { detail::wake(core_.add(n)); }
+  // Adds `n` permits: given back, or new. Errors: usage_error if they were more than 2^64 - 1 then; nothing has happened.
+  void release(std::uint64_t n = 1) {
+    if (!add(n)) [[unlikely]] throw usage_error("skua: a counting_semaphore was given more permits than it can count");
+  }
   std::uint64_t available() const noexcept { return core_.available(); }
 
 private:
+  friend class semaphore_permit;
+  bool add(std::uint64_t n) noexcept {
+    detail::waiter_ring served;
+    bool const added = core_.add(n, served);
+    detail::wake(std::move(served));
+    return added;
+  }
   struct wanted {
     static std::uint64_t of(detail::waiter_links& w) noexcept { return awaiter::from(w).wanted_; }
   };
@@ -114,7 +123,7 @@ private:
 };
 
 inline void semaphore_permit::release() noexcept {
-  if (counting_semaphore* const s = std::exchange(of_, nullptr)) s->release(std::exchange(count_, 0));
+  if (counting_semaphore* const s = std::exchange(of_, nullptr)) (void)s->add(std::exchange(count_, 0));   // false: it has more than anybody will take
 }
 
 } // namespace skua

@@ -36,10 +36,13 @@ struct watch_state {
     core.set(std::move(v), old, woken);
     wake(std::move(woken));
   }
+  // `by`: it counts as seen, once it was copied; null: by nobody.
   T get(watch_view<real_sync>* by) {
     std::optional<cell> copy;
-    core.get(copy, by);
-    return out_of_shared_cell<T>(std::move(*copy));
+    std::uint64_t const version = core.get(copy);
+    T v = out_of_shared_cell<T>(std::move(*copy));
+    if (by != nullptr) by->seen = version;
+    return v;
   }
   void drop_sender() noexcept {
     if (handles.drop_sender()) {
@@ -89,7 +92,7 @@ public:
     if (state_ != nullptr) state_->drop();
   }
 
-  // A copy of the latest value, which counts as seen. Errors: what copying T throws.
+  // A copy of the latest value, which counts as seen. Errors: what copying T throws; then it does not.
   T get() { return at().get(&view_); }
   // The same, but it does not count as seen.
   T peek() const { return at().get(nullptr); }

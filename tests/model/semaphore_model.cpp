@@ -47,7 +47,7 @@ struct model : waiting_tasks<model, wants, 3, 5> {
     leave(i);
     if (portions == scarce) {
       RL_ASSERT(i != 0);
-      wake(permits->add(1));
+      give(1);
     }
     left();
   }
@@ -64,7 +64,13 @@ struct model : waiting_tasks<model, wants, 3, 5> {
   }
   void release(std::uint64_t n) {
     released += n;
-    wake(permits->add(n));
+    give(n);
+  }
+  void give(std::uint64_t n) {
+    ring served;
+    bool const added = permits->add(n, served);
+    RL_ASSERT(added);
+    wake(static_cast<ring&&>(served));
   }
 
   void thread(unsigned t) {

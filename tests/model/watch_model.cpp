@@ -75,7 +75,7 @@ struct model : waiting_tasks<model, nothing, 2, 5> {
   void read_it(int i) {
     std::optional<number> v;
     std::uint64_t const seen = view[i].seen;
-    state->core.get(v, &view[i]);
+    view[i].seen = state->core.get(v);
     RL_ASSERT(view[i].seen >= seen);
     int& same = value_of[view[i].seen];
     RL_ASSERT(v->n != 0 && (same == 0 || same == v->n));

@@ -7,6 +7,7 @@
 #include "tests/support/leak_check.hpp"
 #include "tests/support/one_worker.hpp"
 #include "tests/support/values.hpp"
+#include <limits>
 #include <vector>
 
 namespace {
@@ -95,6 +96,7 @@ TEST_F(Interval, needs_a_positive_period) {
   run([]() -> task<> {
     EXPECT_THROW(interval(0ms), skua::usage_error);
     EXPECT_THROW(interval(-1s), skua::usage_error);
+    EXPECT_THROW(interval(std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())), skua::usage_error);
     co_return;
   });
 }

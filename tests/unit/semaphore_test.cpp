@@ -202,6 +202,22 @@ TEST_F(Semaphore, bounds_what_runs_at_once_on_many_workers) {
   EXPECT_EQ(s.available(), 5u);
 }
 
+TEST_F(Semaphore, more_permits_than_can_be_counted_are_refused) {
+  constexpr std::uint64_t most = ~std::uint64_t{0};
+  counting_semaphore s(most - 1);
+  s.release();
+  EXPECT_THROW(s.release(), skua::usage_error);
+  EXPECT_THROW(s.release(most), skua::usage_error);
+  EXPECT_EQ(s.available(), most);
+  {
+    auto const permit = s.try_acquire(2);
+    s.release();
+    EXPECT_THROW(s.release(2), skua::usage_error);
+    EXPECT_EQ(s.available(), most - 1);
+  }
+  EXPECT_EQ(s.available(), most - 1) << "what is given back beyond it is dropped";
+}
+
 TEST_F(Semaphore, the_one_served_may_destroy_it_at_once) {
   skua::runtime rt({.workers = 2});
   for (int i = 0; i < rounds / 2; ++i) {

@@ -39,13 +39,13 @@ public:
     locked_scope const g(lock_);
     return take(n);
   }
-  // Those whom the caller is to wake, here and below.
-  [[nodiscard]] SKUA_INLINE ring add(std::uint64_t n) noexcept {
-    ring served;
+  // `served`: whom the caller is to wake, here and below. False: there would be more than can be counted, and nothing has changed.
+  [[nodiscard]] SKUA_INLINE bool add(std::uint64_t n, ring& served) noexcept {
     locked_scope const g(lock_);
+    if (n > ~std::uint64_t{0} - permits_) [[unlikely]] return false;
     permits_ = permits_ + n;
     if (!waiting_.empty()) [[unlikely]] serve(served);
-    return served;
+    return true;
   }
   [[nodiscard]] bool withdraw(links& w, ring& served) noexcept {
     locked_scope const g(lock_);

@@ -54,11 +54,11 @@ public:
     closed_ = true;
     woken.append(waiting_.take_all());
   }
-  // A copy of the value. `by`: it counts as seen; null: by nobody.
-  void get(std::optional<Cell>& copy, view* by) noexcept {
+  // A copy of the value; its version, which the caller may have seen then.
+  [[nodiscard]] std::uint64_t get(std::optional<Cell>& copy) noexcept {
     locked_scope const g(lock_);
     copy.emplace(*value_);
-    if (by != nullptr) by->seen = version_;
+    return version_;
   }
   // The value that there is counts as seen by a new receiver.
   void subscribe(view& by) noexcept {
