@@ -17,11 +17,18 @@ namespace skua {
 namespace detail {
 
 template <class F>
-std::invoke_result_t<F&> run_in_arena(tbb::task_arena& arena, F& f) {
-  if constexpr (std::is_reference_v<std::invoke_result_t<F&>>)
-    return static_cast<std::invoke_result_t<F&>>(*arena.execute([&f] { return std::addressof(f()); }));   // oneTBB keeps no references
-  else
-    return arena.execute(f);
+using arena_result = std::remove_cv_t<std::invoke_result_t<F&>>;
+template <class F>
+arena_result<F> run_in_arena(tbb::task_arena& arena, F& f) {
+  using R = arena_result<F>;
+  if constexpr (std::is_reference_v<R>) {   // oneTBB keeps no references
+    return static_cast<R>(*arena.execute([&f] {
+      R r = f();
+      return std::addressof(r);
+    }));
+  } else {
+    return arena.execute([&f]() -> R { return f(); });
+  }
 }
 
 template <class F>
@@ -29,7 +36,7 @@ class arena_function {
 public:
   template <class G>
   arena_function(tbb::task_arena* a, int concurrency, G&& f) : arena_(a), concurrency_(concurrency), f_(std::forward<G>(f)) {}
-  std::invoke_result_t<F&> operator()() {
+  arena_result<F> operator()() {
     if (arena_ != nullptr) return run_in_arena(*arena_, f_);
     tbb::task_arena own(concurrency_);
     return run_in_arena(own, f_);

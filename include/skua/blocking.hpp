@@ -37,7 +37,7 @@ inline constexpr operation_kind blocking_kind{"spawn_blocking", withdraw_blockin
 template <class F, class... Args>
 class deferred_call {
 public:
-  using result = std::invoke_result_t<F, Args...>;
+  using result = std::remove_cv_t<std::invoke_result_t<F, Args...>>;
   static_assert(!is_task<result>, "skua: this function is a coroutine; await it, or spawn it: it would not run on a blocking thread");
 
   template <class G, class... A>
@@ -57,9 +57,10 @@ void call_into(call_slot<T>& slot, Call& call) noexcept {
   try {
     if constexpr (std::is_void_v<T>)
       call();
-    else if constexpr (std::is_reference_v<T>)
-      ::new (static_cast<void*>(&slot.value)) stored<T>{std::addressof(call())};
-    else
+    else if constexpr (std::is_reference_v<T>) {
+      T r = call();
+      ::new (static_cast<void*>(&slot.value)) stored<T>{std::addressof(r)};
+    } else
       ::new (static_cast<void*>(&slot.value)) T(call());
   } catch (...) {
     slot.fail();

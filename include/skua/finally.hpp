@@ -18,9 +18,10 @@ namespace detail {
 
 [[noreturn]] SKUA_COLD void throw_cleanup_failed(std::exception_ptr cleanup, std::exception_ptr awaited);   // scheduler/task_group.cpp
 
-// `run(cleanup)`: a task that runs it.
+// `run(cleanup)`: a task that runs it, made before `a` begins: then there is memory for it, whatever comes.
 template <class T, class Cleanup, class Run>
 task<T> with_cleanup(task<T> a, Cleanup cleanup, Run run) {
+  task<> cleaning = run(cleanup);
   std::optional<outcome<T>> ended;
   try {
     ended.emplace(co_await settle(std::move(a)));
@@ -29,7 +30,7 @@ task<T> with_cleanup(task<T> a, Cleanup cleanup, Run run) {
   }
   std::exception_ptr failure;
   try {
-    co_await shield(run(cleanup));
+    co_await shield(std::move(cleaning));
   } catch (...) {
     failure = std::current_exception();
   }
@@ -49,17 +50,15 @@ using cleanup_result = std::invoke_result_t<std::decay_t<C>&>;
 
 template <class C>
 task<> run_cleanup(C& cleanup) {
-  co_await as_task(std::invoke(cleanup));
+  co_await std::invoke(cleanup);
 }
 // It begins even if the limit has passed before.
-template <class C>
-task<outcome<>> settled_cleanup(C& cleanup) {
-  co_return co_await settle_awaiter<void, false>(run_cleanup(cleanup));
+inline task<outcome<>> settled_cleanup(task<> run) {
+  co_return co_await settle_awaiter<void, false>(std::move(run));
 }
-template <class C>
-task<> run_limited_cleanup(C& cleanup, std::chrono::nanoseconds limit) {
+inline task<> limited_cleanup(task<outcome<>> settled, std::chrono::nanoseconds limit) {
   // The outcome is a value for the timeout, so only the limit can have stopped it: nothing else comes in here.
-  outcome<> const o = co_await timeout(limit, settled_cleanup(cleanup));
+  outcome<> const o = co_await timeout(limit, std::move(settled));
   if (o.stopped()) throw cleanup_timeout{};
   if (o.failed()) std::rethrow_exception(o.error());
 }
@@ -73,9 +72,10 @@ task<> run_limited_cleanup(C& cleanup, std::chrono::nanoseconds limit) {
 // a limit, it is stopped when that has passed, and the whole fails with cleanup_timeout. The stop goes on when it has ended.
 //
 // Thread safety: on workers only. Stop: reaches `a`, never cleanup.
-// Errors: what `a` throws; what cleanup throws in place of a value or a stop; if both fail, cleanup_failed with the one nested in the other.
-// Lifetime: callable and `a` live in the task that is returned, which allocates a frame for itself and one for cleanup. Of one that was never
-// awaited cleanup is not called.
+// Errors: what `a` throws; what cleanup throws in place of a value or a stop; if both fail, cleanup_failed with the one nested in the other; bad_alloc
+// before `a` has begun, and then cleanup is not called either.
+// Lifetime: callable and `a` live in the task that is returned, which allocates a frame for itself and one for cleanup (three with a limit). Of one
+// that was never awaited cleanup is not called.
 //
 //     auto rows = co_await skua::finally(query(conn, text), [&] { return conn.rollback(); }, 2s);
 template <detail::awaitable A, class Cleanup>
@@ -94,7 +94,7 @@ template <detail::awaitable A, class Cleanup, class Rep, class Period>
 auto finally(A&& a, Cleanup&& cleanup, std::chrono::duration<Rep, Period> limit) {
   std::chrono::nanoseconds const ns(detail::ns_at_most(limit));
   return detail::with_cleanup(detail::as_task(static_cast<A&&>(a)), std::decay_t<Cleanup>(std::forward<Cleanup>(cleanup)),
-                              [ns](auto& c) { return detail::run_limited_cleanup(c, ns); });
+                              [ns](auto& c) { return detail::limited_cleanup(detail::settled_cleanup(detail::run_cleanup(c)), ns); });
 }
 template <detail::temporary_operation A, class Cleanup, class Rep, class Period>
   requires detail::awaitable<detail::cleanup_result<Cleanup>>

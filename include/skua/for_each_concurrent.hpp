@@ -41,7 +41,7 @@ public:
     ++at_;
     return x;
   }
-  static element pass(kept& x) noexcept {
+  static element pass(kept& x) {
     if constexpr (std::is_lvalue_reference_v<element>)
       return *x;
     else

@@ -116,7 +116,15 @@ public:
 
 template <class T>
 task<outcome<T>> settled(task<T> t) {
-  co_return co_await settle_awaiter<T>(std::move(t));
+  if constexpr (std::is_nothrow_move_constructible_v<outcome<T>>) {
+    co_return co_await settle_awaiter<T>(std::move(t));
+  } else {
+    try {
+      co_return co_await settle_awaiter<T>(std::move(t));
+    } catch (...) {   // its value could not be moved
+      co_return outcome<T>(std::current_exception());
+    }
+  }
 }
 
 // Ends the branch that runs as stopped. For a coroutine that has turned a stop into a value, to do something first.

@@ -38,7 +38,7 @@ public:
 
   template <class F>
   class [[nodiscard("run() does nothing until it is awaited")]] awaiter : waiting {
-    using R = std::invoke_result_t<F&>;
+    using R = std::remove_cv_t<std::invoke_result_t<F&>>;
     static_assert(!detail::is_task<R>, "skua: this function is a coroutine, which the strand would not run: functions of a strand must not wait");
     enum outcome_t : unsigned char { none, value, failed };
 

@@ -162,6 +162,7 @@ public:
   explicit when_all_range(std::vector<task<T>>&& tasks) : tasks_(std::move(tasks)), slots_(tasks_.size()) {
     for (auto& t : tasks_)
       if (!t) task_awaited_twice();
+    if constexpr (!std::is_void_v<T>) results_.reserve(tasks_.size());   // before anything has begun
   }
   when_all_range(when_all_range const&) = delete;
   bool await_ready() const noexcept { return tasks_.empty() && !attention(); }
@@ -176,7 +177,6 @@ public:
   std::conditional_t<std::is_void_v<T>, void, std::vector<T>> await_resume() {
     if (!slots_.empty()) settle();
     if constexpr (!std::is_void_v<T>) {
-      std::vector<T> results;
       struct rest {   // a move that throws leaves the others to be destroyed
         std::vector<branch_slot<T>>& slots;
         std::size_t next = 0;
@@ -184,9 +184,8 @@ public:
           for (; next < slots.size(); ++next) slots[next].value.~T();
         }
       } r{slots_};
-      results.reserve(slots_.size());
-      while (r.next < slots_.size()) results.push_back(take_slot(slots_[r.next++]));
-      return results;
+      while (r.next < slots_.size()) results_.push_back(take_slot(slots_[r.next++]));
+      return std::move(results_);
     }
   }
 
@@ -227,6 +226,7 @@ private:
   }
   std::vector<task<T>> tasks_;
   std::vector<branch_slot<stored<T>>> slots_;
+  [[no_unique_address]] std::conditional_t<std::is_void_v<T>, unit, std::vector<stored<T>>> results_;
 };
 
 } // namespace detail
@@ -256,20 +256,13 @@ auto when_all(SKUA_LIFETIMEBOUND A&&... a) {
   return detail::at_once([&] { return when_all(detail::as_task(static_cast<A&&>(a))...); });
 }
 
-// Any range whose elements are tasks; they are moved from.
-template <std::ranges::input_range R>
-  requires(!std::is_lvalue_reference_v<R>) && requires { typename std::ranges::range_value_t<R>::promise_type; }
-auto when_all(R&& range) {
-  std::vector<std::ranges::range_value_t<R>> tasks;
-  for (auto&& t : range) tasks.push_back(std::move(t));
-  return when_all(std::move(tasks));
-}
 template <detail::lvalue_range_of_tasks R>
 detail::when_all_range<typename std::ranges::range_value_t<R>::value_type> when_all(R&&) {
   static_assert(detail::never<R>, "when_all(range) takes the tasks over: when_all(std::move(range))");
   return when_all(std::vector<std::ranges::range_value_t<R>>());
 }
-// Of other awaitables (handles, futures): as when_all() of the elements one by one, moved if the range is an rvalue, in place if it is not.
+// Any range. Tasks are moved from. Other awaitables (handles, futures): as when_all() of the elements one by one, moved if the range is an rvalue, in place
+// if it is not.
 template <std::ranges::input_range R>
   requires detail::range_of_awaitables<R>
 auto when_all(R&& range) {

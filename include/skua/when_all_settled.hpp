@@ -17,8 +17,8 @@ namespace skua {
 // were there, and stopped() for the others. So `timeout(1s, when_all_settled(std::move(replicas)))` gives what came within a second. After a stop of the task
 // the next suspension point ends it.
 //
-// Thread safety, lifetime: as when_all(). Stop: the fork is a suspension point; then as above. Errors: bad_alloc. Costs a frame
-// and a record for each branch more than when_all().
+// Thread safety, lifetime: as when_all(). Stop: the fork is a suspension point; then as above. Errors: bad_alloc, before any branch has started; what moving
+// a value throws, when all have ended. Costs a frame and a record for each branch more than when_all().
 //
 //     auto [user, ads] = co_await skua::when_all_settled(load_user(id), load_ads(id));
 //     if (ads.failed()) ..

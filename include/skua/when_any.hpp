@@ -6,7 +6,8 @@
 // value, their failures are thrown together (all_failed).
 //
 // Thread safety: on workers only. Stop: a suspension point; reaches every branch; a value that was there wins over the stop.
-// Errors: all_failed; bad_alloc before any branch has started; usage_error for a task that was awaited before.
+// Errors: all_failed (bad_alloc if there is no memory for its list: the failures go to the failure handler then); bad_alloc before any branch has started;
+// usage_error for a task that was awaited before.
 // Lifetime: the tasks' frames are gone when it returns, on every path.
 //
 // Protocol: a branch has its record from the start (flag `race`); at its end with a value it sets head_won, and whoever set it first stops the

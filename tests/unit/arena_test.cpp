@@ -13,6 +13,7 @@
 #include <random>
 #include <semaphore>
 #include <stdexcept>
+#include <string>
 #include <tbb/blocked_range.h>
 #include <tbb/parallel_for.h>
 #include <tbb/parallel_reduce.h>
@@ -68,6 +69,15 @@ TEST_F(InArena, gives_values_and_references_and_throws) {
 }
 
 // However many tasks share it, an arena never uses more threads than it has slots.
+TEST_F(InArena, gives_const_results_and_rvalue_references) {
+  skua::runtime rt(two_workers());
+  rt.block_on([]() -> task<> {
+    std::string s = "moved from";
+    EXPECT_EQ(co_await in_arena(1, []() -> std::string const { return "const"; }), "const");
+    EXPECT_EQ(&static_cast<std::string const&>(co_await in_arena(1, [&]() -> std::string&& { return std::move(s); })), &s);
+  });
+}
+
 TEST_F(InArena, bounds_the_threads_of_all_tasks_together) {
   skua::runtime rt({.workers = 2, .max_blocking_threads = 8});
   std::atomic<int> inside{0}, most{0};

@@ -15,6 +15,7 @@
 #include <list>
 #include <memory>
 #include <ranges>
+#include <span>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -90,6 +91,34 @@ TEST_P(Concurrent, when_all_settled_in_a_timeout_gives_what_came_in_time) {
     EXPECT_EQ(skua::clock::now() - begin, 2500ms);
     for (int i = 0; i < 5; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)].has_value(), i < 3);
     EXPECT_TRUE(all[4].stopped());
+  };
+  rt.block_on(body);
+}
+
+TEST_P(Concurrent, combinators_take_tasks_from_any_range) {
+  auto body = []() -> task<> {
+    auto in_list = [] {
+      std::list<task<int>> l;
+      for (int i = 1; i <= 3; ++i) l.push_back(after(std::chrono::seconds(i), i));
+      return l;
+    };
+    auto const made = std::views::iota(1, 4) | std::views::transform([](int i) { return after(std::chrono::seconds(i), i); });
+    EXPECT_EQ(co_await skua::when_all(in_list()), (std::vector{1, 2, 3}));
+    EXPECT_EQ(co_await skua::when_all(decltype(made)(made)), (std::vector{1, 2, 3}));
+    auto const [index, first] = co_await skua::when_any(in_list());
+    EXPECT_EQ(index, 0u);
+    EXPECT_EQ(first, 1);
+    EXPECT_EQ((co_await skua::when_any(decltype(made)(made))).value, 1);
+    EXPECT_EQ((co_await skua::when_all_settled(in_list())).at(2).value(), 3);
+    EXPECT_EQ((co_await skua::when_all_settled(decltype(made)(made))).size(), 3u);
+    std::vector<int> came;
+    co_await skua::as_completed(in_list(), [&](outcome<int> o) { came.push_back(*o); });
+    co_await skua::as_completed(decltype(made)(made), [&](outcome<int> o) { came.push_back(*o); });
+    EXPECT_EQ(came, (std::vector{1, 2, 3, 1, 2, 3}));
+    std::vector<task<int>> own;   // elements that belong to somebody else
+    own.push_back(after(1s, 1));
+    EXPECT_EQ(co_await skua::when_all(std::span(own)), std::vector{1});
+    EXPECT_FALSE(own[0]);
   };
   rt.block_on(body);
 }

@@ -177,7 +177,7 @@ TEST_P(Scope, S14_a_clean_up_that_was_stopped_before_begins_all_the_same) {
         co_await skua::this_task::yield();
         beyond = true;
       };
-      stopped = (co_await skua::detail::settled_cleanup(cleanup)).stopped();
+      stopped = (co_await skua::detail::settled_cleanup(skua::detail::run_cleanup(cleanup))).stopped();
     });
     h.request_stop();
     co_await h;

@@ -8,7 +8,9 @@
 #include "tests/support/allocation_count.hpp"
 #include "tests/support/leak_check.hpp"
 #include "tests/support/values.hpp"
+#include <coroutine>
 #include <functional>
+#include <new>
 #include <optional>
 #include <ostream>
 #include <source_location>
@@ -406,7 +408,7 @@ TEST_F(WaitingAllocation, of_joins_of_branches) {
 TEST_F(WaitingAllocation, of_clean_up) {
   auto let_go = [this] { opened.set(); };
   auto wait = [this] { return until_opened(); };
-  costs(frames(3), [&](probe& p) -> task<> {   // finally's own, what it belongs to, a record
+  costs(frames(4), [&](probe& p) -> task<> {   // finally's own, the clean-up's, what it belongs to, a record
     p.begin();
     co_await skua::finally(wait(), [] { return skua::this_task::yield(); });
     p.end();
@@ -417,6 +419,40 @@ TEST_F(WaitingAllocation, of_clean_up) {
     co_await skua::finally(ready(), wait);
     p.end();
   }, let_go);
+}
+
+// Needs a frame of more than the pool has.
+struct vast {
+  char place[1 << 20];
+  bool await_ready() const noexcept {
+    bool ready = true;
+    asm volatile("" : "+r"(ready) : "r"(place) : "memory");   // nobody can know that it never suspends
+    return ready;
+  }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  void await_resume() const noexcept { asm volatile("" : : "r"(place) : "memory"); }
+};
+
+TEST_F(WaitingAllocation, a_clean_up_has_its_frame_before_there_is_something_to_be_cleaned_up) {
+  SKIP_UNLESS_ALLOCATIONS_ARE_COUNTED();
+  bool refused = false, began = false, cleaned = false;
+  rt.block_on([&]() -> task<> {
+    auto cleanup = [&] { return cleaned = true, vast(); };
+    auto begin = [](bool& b) -> task<> {
+      b = true;
+      co_return;
+    };
+    auto both = skua::finally(begin(began), cleanup);
+    without_memory const w;
+    try {
+      co_await std::move(both);
+    } catch (std::bad_alloc const&) {
+      refused = true;
+    }
+  });
+  EXPECT_TRUE(refused);
+  EXPECT_FALSE(began);
+  EXPECT_FALSE(cleaned);
 }
 
 TEST_F(WaitingAllocation, of_groups) {

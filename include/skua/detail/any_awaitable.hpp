@@ -92,14 +92,16 @@ SKUA_INLINE auto at_once(Make make) {
 template <class A>
 concept temporary_operation = other_awaitable<A> && !std::is_lvalue_reference_v<A> && !std::move_constructible<A>;
 
-// A range of awaitables that are no tasks: what is moved from its elements if it is an rvalue that owns them.
+// A range of awaitables: tasks are moved from its elements, others if it is an rvalue that owns them.
 template <class R>
-using element_of = std::conditional_t<std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>, std::ranges::range_reference_t<R>,
-                                      std::ranges::range_value_t<R>>;
+concept range_of_tasks = std::ranges::input_range<R> && task_object<std::ranges::range_value_t<R>>;
 template <class R>
-concept range_of_awaitables = std::ranges::input_range<R> && other_awaitable<element_of<R>>;
+concept lvalue_range_of_tasks = std::is_lvalue_reference_v<R> && range_of_tasks<R>;   // a mistake
 template <class R>
-concept lvalue_range_of_tasks = std::is_lvalue_reference_v<R> && std::ranges::input_range<R> && task_object<std::ranges::range_value_t<R>>;   // a mistake
+using element_of = std::conditional_t<(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>) && !range_of_tasks<R>,
+                                      std::ranges::range_reference_t<R>, std::ranges::range_value_t<R>>;
+template <class R>
+concept range_of_awaitables = std::ranges::input_range<R> && !lvalue_range_of_tasks<R> && awaitable<element_of<R>>;
 
 template <range_of_awaitables R>
 auto as_tasks(R&& range) {
