@@ -99,7 +99,7 @@ public:
   task<std::size_t> read_some(mutable_buffer to);
   // Fills all of `to`. transfer_error with errc::end_of_stream if the peer has sent less.
   task<> read_exactly(mutable_buffer to);
-  // Writes all of `from`: returns when the kernel has it.
+  // Writes all of `from`: returns when the kernel has it. Of one that fails the kernel has at least transferred() bytes.
   task<> write_all(const_buffer from);
   task<> write_all(std::string_view from);
   // Says that nothing more will be sent (close_notify), and half-closes the connection. Reading goes on. Counts as writing.

@@ -153,7 +153,7 @@ task<tls_stream> tls_stream::server(tls_context context, unix_stream over) {
 // ------------------------------------------------------------------------------------------------ bytes
 
 detail::tls_state& tls_stream::state() const {
-  if (state_ == nullptr) throw std::system_error(EBADF, std::system_category(), "skua: tls_stream");
+  if (state_ == nullptr) throw transfer_error(std::error_code(EBADF, std::system_category()), "skua: tls_stream", 0);
   return *state_;
 }
 
@@ -198,19 +198,25 @@ task<> tls_stream::write_all(std::string_view from) {
 task<> tls_stream::write_all(const_buffer from) {
   detail::tls_state& s = state();
   detail::claim const writer(s.writing, "writing");
-  for (;;) {
-    co_await detail::flush(s);   // first what a stop has left: so there is never more than a batch
-    if (from.empty()) co_return;
-    detail::step_result r{step::done};
-    for (std::size_t room = detail::batch; room != 0 && !from.empty() && r.how == step::done;) {
-      auto const part = from.first(std::min({from.size(), room, detail::record}));
-      r = detail::run(s, [part](SSL* ssl, std::size_t& n) { return SSL_write_ex(ssl, part.data(), part.size(), &n); });
-      from = from.subspan(r.bytes);
-      room -= part.size();
+  std::size_t encrypted = 0, sent = 0;
+  try {
+    for (;;) {
+      co_await detail::flush(s);   // first what a stop has left: so there is never more than a batch
+      sent = encrypted;
+      if (sent == from.size()) co_return;
+      detail::step_result r{step::done};
+      for (std::size_t room = detail::batch; room != 0 && encrypted != from.size() && r.how == step::done;) {
+        auto const part = from.subspan(encrypted, std::min({from.size() - encrypted, room, detail::record}));
+        r = detail::run(s, [part](SSL* ssl, std::size_t& n) { return SSL_write_ex(ssl, part.data(), part.size(), &n); });
+        encrypted += r.bytes;
+        room -= part.size();
+      }
+      if (r.how == step::wants_input) co_await detail::hear_first(s, r, "write_all");
+      if (r.how == step::ended) detail::fail(std::make_error_code(std::errc::broken_pipe), "write_all", 0);
+      if (r.how == step::failed) detail::fail(r.error, "write_all", 0);
     }
-    if (r.how == step::wants_input) co_await detail::hear_first(s, r, "write_all");
-    if (r.how == step::ended) detail::fail(std::make_error_code(std::errc::broken_pipe), "write_all", 0);
-    if (r.how == step::failed) detail::fail(r.error, "write_all", 0);
+  } catch (transfer_error const& e) {
+    detail::fail(e.code(), "write_all", sent);
   }
 }
 
@@ -227,7 +233,11 @@ task<> tls_stream::shutdown_write() {
   auto const turn = co_await s.sending.lock();   // a reader who answers would be a writer
   co_await detail::send_all(s);
   if (s.half_closed) co_return;   // the kernel may refuse it a second time: the peer has ended, too
-  s.socket.shutdown_write();
+  try {
+    s.socket.shutdown_write();
+  } catch (std::system_error const& e) {
+    detail::fail(e.code(), "shutdown_write", 0);
+  }
   s.half_closed = true;
 }
 

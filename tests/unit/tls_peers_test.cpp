@@ -323,6 +323,24 @@ TEST_F(TlsPeers, a_second_reader_or_writer_is_refused__S18) {
   }, single_worker);
 }
 
+TEST_F(TlsPeers, a_write_that_fails_says_what_the_kernel_has) {
+  run([this]() -> task<> {
+    auto e = co_await connected();
+    std::string const much(3'000'000, 'x');
+    auto writing = skua::spawn(write, std::ref(e.mine), much);
+    co_await until_all_wait();
+    e.mine.close();
+    try {
+      co_await writing;
+      ADD_FAILURE() << "nobody has read it";
+    } catch (skua::transfer_error const& failed) {
+      EXPECT_EQ(failed.code(), std::errc::operation_canceled);
+      EXPECT_GT(failed.transferred(), 0u);
+      EXPECT_LT(failed.transferred(), much.size());
+    }
+  }, single_worker);
+}
+
 TEST_F(TlsPeers, a_closed_stream_says_so) {
   run([this]() -> task<> {
     auto e = co_await connected();
@@ -331,7 +349,9 @@ TEST_F(TlsPeers, a_closed_stream_says_so) {
     EXPECT_FALSE(e.mine);
     EXPECT_EQ((co_await skua::as_result(read_once(e.mine))).error(), std::errc::bad_file_descriptor);
     EXPECT_EQ((co_await skua::as_result(e.mine.write_all("x"))).error(), std::errc::bad_file_descriptor);
-    tls_stream const none;
+    EXPECT_THROW(co_await e.mine.shutdown_write(), skua::transfer_error);
+    tls_stream none;
+    EXPECT_THROW(co_await none.write_all("x"), skua::transfer_error);
     EXPECT_THROW((void)none.socket(), std::system_error);
     EXPECT_THROW((void)none.version(), std::system_error);
   });
