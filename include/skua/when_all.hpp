@@ -60,7 +60,7 @@ struct slots_of<T, U...> {
   using type = std::array<branch_slot<T>, 1 + sizeof...(U)>;
 };
 template <class... T>
-class [[nodiscard("when_all does nothing until it is awaited")]] when_all_tuple : join_for<have_destructors<stored<T>...>> {
+class [[nodiscard("when_all does nothing until it is awaited")]] SKUA_AWAIT_ELIDABLE when_all_tuple : join_for<have_destructors<stored<T>...>> {
   static constexpr std::size_t size = sizeof...(T);
   static constexpr bool typed = have_destructors<stored<T>...>;
   using indices = std::index_sequence_for<T...>;
@@ -233,7 +233,7 @@ private:
 
 //     auto [user, cart] = co_await skua::when_all(load_user(id), load_cart(id));      // task<void> gives std::monostate
 template <class... T>
-SKUA_INLINE detail::when_all_tuple<T...> when_all(task<T>... tasks) {
+SKUA_INLINE detail::when_all_tuple<T...> when_all(SKUA_AWAIT_ELIDABLE_ARGUMENT task<T>... tasks) {
   static_assert(sizeof...(T) > 0, "when_all() of nothing");
   return detail::when_all_tuple<T...>(std::move(tasks)...);
 }

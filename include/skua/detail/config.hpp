@@ -33,10 +33,16 @@
 #define SKUA_LIFETIMEBOUND
 #endif
 
+// A coroutine that is called in the expression that awaits it has its frame in that of whoever awaits (docs/compilers.md: what that gives, and costs).
 #if __has_cpp_attribute(clang::coro_await_elidable)
 #define SKUA_AWAIT_ELIDABLE [[clang::coro_await_elidable]]
 #else
 #define SKUA_AWAIT_ELIDABLE
+#endif
+#if __has_cpp_attribute(clang::coro_await_elidable_argument)
+#define SKUA_AWAIT_ELIDABLE_ARGUMENT [[clang::coro_await_elidable_argument]]
+#else
+#define SKUA_AWAIT_ELIDABLE_ARGUMENT
 #endif
 
 #if defined(__SANITIZE_ADDRESS__)
