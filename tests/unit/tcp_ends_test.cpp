@@ -252,8 +252,8 @@ TEST_F(TcpEnds, sixty_four_megabytes_arrive_as_they_were) {
   run([]() -> task<> { return send_and_compare(64 << 20, 0); });
 }
 
-// The kernel sends what comes before it, and has room for more: no event will say so. It copies in pieces of its own and gives back one that cannot be read to its
-// end, so it may be less than all of it.
+// The kernel sends what comes before it, and has room for more: no event will say so. It copies in pieces of its own and gives back one that cannot be
+// read to its end, so it may be less than all of it.
 TEST_F(TcpEnds, memory_that_cannot_be_read_is_an_error_behind_what_can) {
   constexpr std::size_t half = 1 << 16;
   void* const memory = ::mmap(nullptr, 2 * half, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
